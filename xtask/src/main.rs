@@ -1,0 +1,3 @@
+//! Quorate.
+
+fn main() {}
