@@ -136,7 +136,7 @@ impl VersionVector {
 
     /// Covers everything that the other one covers. Says whether any of it is new.
     pub fn merge(&mut self, other: &Self) -> bool {
-        other.iter().fold(false, |changed, span| self.cover(span) || changed)
+        other.iter().filter(|span| self.cover(*span)).count() > 0
     }
 
     /// The spans, in the order of actors and counters.
