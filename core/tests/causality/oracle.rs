@@ -189,6 +189,11 @@ impl World {
         self.replicas[at].on_disk = Knowledge::default();
     }
 
+    /// This one key falls back to what is on disk, and nobody notices.
+    pub(crate) fn revert(&mut self, at: usize) {
+        self.replicas[at].now = self.replicas[at].on_disk.clone();
+    }
+
     /// What the oracle says is live for somebody with this history: the events that no other one of them had seen.
     fn maximal(&self, history: &History) -> History {
         let overwritten: History = history.iter().flat_map(|dot| &self.seen_by[dot]).copied().collect();

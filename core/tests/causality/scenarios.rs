@@ -1,5 +1,5 @@
-//! Schedules that other stores have lost data or grown siblings by, each by its name. (Riak KV's issues 679 and 1188 and its
-//! tests gave several of them.)
+//! Schedules that other stores have lost data or grown siblings by, each by its name. (Several of them are known from Riak
+//! KV, under the same names.)
 
 use quorate_core::causality::{DotSpan, Issuer, SiblingSet, Stamp, Version, VersionVector};
 use quorate_core::id::{ActorId, RequestKey};
@@ -163,6 +163,24 @@ fn a_stale_refill_is_not_taken_for_the_whole_history() {
     world.converge();
     world.check();
     assert_eq!(world.values(0), ["later", "seen by 2"]);
+}
+
+/// A row falls back to an older state unnoticed, and the next writer has seen one of the two versions that it lost.
+#[test]
+fn a_writer_who_knows_more_than_the_store_spares_what_the_store_has_lost() {
+    let mut world = World::new(3);
+    world.write(0, &Context::default(), Some("kept"));
+    world.sync_disk(0);
+    world.write(0, &Context::default(), Some("seen by 1"));
+    world.deliver(world.sent.len() - 1, 1);
+    let context = world.read(1);
+    world.write(0, &Context::default(), Some("seen by 2"));
+    world.deliver(world.sent.len() - 1, 2);
+    world.revert(0);
+    world.write(0, &context, Some("after"));
+    world.converge();
+    world.check();
+    assert_eq!(world.values(0), ["after", "seen by 2"]);
 }
 
 /// A tombstone reaches one replica only, the key is written again, and the tombstone arrives late.
