@@ -116,6 +116,7 @@ impl SiblingSet {
         let mut known = self.known.clone();
         known.merge(context);
         known.cover(DotSpan { actor: dot.actor, after: self.nothing_issued_after(fresh, context), upto: dot.counter });
+        // So that clocks stay bounded: a loss that is so many crashes old is taken for repaired.
         while known.spans_of(dot.actor).count() > limits::SPANS_PER_ACTOR_MAX {
             known.close_oldest_gap(dot.actor);
         }
