@@ -240,8 +240,11 @@ fn no_acknowledged_write_is_lost_in_random_schedules() {
         writes += acknowledged.len();
         for (number, write) in acknowledged.iter().enumerate() {
             let at = &names[number % names.len()];
-            // The network still loses messages: a client that is not answered asks again.
-            let answer = (0..5).find_map(|_| world.read(at, &write.key).ok());
+            // The network still loses messages and disks may be slow: a client that is not answered asks again.
+            let answer = (0..5).find_map(|_| {
+                world.run_until(world.now() + Duration::from_millis(200));
+                world.read(at, &write.key).ok()
+            });
             let found = answer.unwrap_or_else(|| panic!("seed {seed}: nobody answers at {at}"));
             assert!(
                 found.context().descends(&write.known),
