@@ -1,3 +1,25 @@
+//! The pure, deterministic core of Quorate: ring, causality, membership, layout, quorums, repair.
+//!
+//! It does no IO, reads no clock, draws no randomness of its own and starts no thread. Time, randomness and storage are
+//! handed in; what it wants done comes back as values. `no_std` is the cheap proof: sockets, threads, `Instant` and
+//! randomly seeded hash maps cannot even be named here.
+//!
+//! Two machines make a node: `node::Node` (who is alive, who owns what) and `shard::Shard` (the data of some slices of
+//! the ring). Both have one way in and one way out, `step`. A shell feeds them and does what they say: the native server,
+//! or the simulated world in `sim`.
 #![no_std]
 #![forbid(unsafe_code)]
-//! The pure, deterministic core of Quorate.
+
+extern crate alloc;
+
+pub mod causality;
+pub mod config;
+pub mod hash;
+pub mod id;
+pub mod limits;
+pub mod membership;
+pub mod ring;
+pub mod rng;
+pub mod storage;
+pub mod time;
+pub mod value;

@@ -1,0 +1,233 @@
+//! What an operator may choose. Plain data with checks; never decides anything itself.
+
+use core::fmt;
+use core::num::{NonZeroU8, NonZeroU16};
+use core::str::FromStr;
+use core::time::Duration;
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClusterName, Zone};
+use crate::limits;
+
+/// How many copies, and how many of them must answer. Cluster-wide: fixed by the founder, a joiner that disagrees is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replication {
+    /// Copies of each key (N).
+    pub n: NonZeroU8,
+    /// Answers a read waits for (R).
+    pub r: NonZeroU8,
+    /// Durable copies a write waits for (W).
+    pub w: NonZeroU8,
+}
+
+/// Why a configuration cannot be used. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// N, R or W out of range.
+    #[error(
+        "replication factor {n}, read quorum {r}, write quorum {w}: quorums must be 1 to the replication factor, which must be 1 to {}",
+        limits::REPLICATION_MAX
+    )]
+    Replication {
+        /// N.
+        n: u8,
+        /// R.
+        r: u8,
+        /// W.
+        w: u8,
+    },
+    /// A placement that is not understood.
+    #[error("placement {found:?}: it must be tokens:K with K from 1 to 1024, for example tokens:150")]
+    Placement {
+        /// What was given.
+        found: String,
+    },
+    /// A probe that would time out after the next one begins.
+    #[error(
+        "the probe time-out ({timeout:?}) must be shorter than the probe interval ({interval:?}), and both above zero"
+    )]
+    Probe {
+        /// The time-out.
+        timeout: Duration,
+        /// The interval.
+        interval: Duration,
+    },
+}
+
+impl Replication {
+    /// N, R and W, checked against each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::Replication`].
+    pub fn new(n: u8, r: u8, w: u8) -> Result<Self, ConfigError> {
+        let error = ConfigError::Replication { n, r, w };
+        match (NonZeroU8::new(n), NonZeroU8::new(r), NonZeroU8::new(w)) {
+            (Some(n), Some(r), Some(w)) if n.get() <= limits::REPLICATION_MAX && r <= n && w <= n => {
+                Ok(Self { n, r, w })
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+impl Default for Replication {
+    /// Three copies, two answers for a read, two for a write.
+    fn default() -> Self {
+        Self::new(3, 2, 2).expect("3, 2, 2 is in range")
+    }
+}
+
+/// How the ring is cut among its owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Placement {
+    /// Every node has so many tokens for each unit of weight.
+    Tokens(NonZeroU16),
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self::Tokens(NonZeroU16::new(150).expect("150 is above zero"))
+    }
+}
+
+impl FromStr for Placement {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let tokens = text.strip_prefix("tokens:").and_then(|count| count.parse::<NonZeroU16>().ok());
+        match tokens {
+            Some(count) if count.get() <= 1_024 => Ok(Self::Tokens(count)),
+            _ => Err(ConfigError::Placement { found: text.into() }),
+        }
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens(count) => write!(f, "tokens:{count}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Placement {
+    type Error = ConfigError;
+
+    fn try_from(text: String) -> Result<Self, ConfigError> {
+        text.parse()
+    }
+}
+
+impl From<Placement> for String {
+    fn from(placement: Placement) -> Self {
+        alloc::format!("{placement}")
+    }
+}
+
+/// What every node of a cluster must agree on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterConfig {
+    /// The cluster's name.
+    pub name: ClusterName,
+    /// Copies and quorums.
+    pub replication: Replication,
+    /// How the ring is cut.
+    pub placement: Placement,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            name: ClusterName::new("quorate").expect("a good name"),
+            replication: Replication::default(),
+            placement: Placement::default(),
+        }
+    }
+}
+
+/// When members are probed, suspected and told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Between two rounds of gossip. Defaults to 200 ms.
+    pub gossip_interval: Duration,
+    /// Between two probes. Defaults to 1 s.
+    pub probe_interval: Duration,
+    /// Until a direct probe counts as unanswered and others are asked. Defaults to 500 ms.
+    pub probe_timeout: Duration,
+    /// Shortest suspicion, in probe intervals for up to ten members. Defaults to 4.
+    pub suspicion_multiplier: NonZeroU8,
+    /// Sends of one rumour, in multiples of the logarithm of the cluster's size. Defaults to 4.
+    pub retransmit_multiplier: NonZeroU8,
+    /// Between two exchanges of the whole list with a random member. Defaults to 30 s.
+    pub push_pull_interval: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let four = NonZeroU8::new(4).expect("above zero");
+        Self {
+            gossip_interval: Duration::from_millis(200),
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(500),
+            suspicion_multiplier: four,
+            retransmit_multiplier: four,
+            push_pull_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Timing {
+    /// Checks the spans against each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::Probe`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.probe_timeout.is_zero() || self.probe_timeout >= self.probe_interval || self.gossip_interval.is_zero() {
+            return Err(ConfigError::Probe { timeout: self.probe_timeout, interval: self.probe_interval });
+        }
+        Ok(())
+    }
+}
+
+/// What one node is told when it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// What the whole cluster must agree on.
+    pub cluster: ClusterConfig,
+    /// Failure domain. Defaults to `default`.
+    pub zone: Zone,
+    /// Share of the ring, relative to the others. Defaults to 1.
+    pub weight: NonZeroU16,
+    /// For people and queries.
+    pub tags: alloc::collections::BTreeMap<String, String>,
+    /// Membership timing.
+    pub timing: Timing,
+    /// How long a request may take when the client does not say. Defaults to 5 s.
+    pub request_timeout: Duration,
+    /// After the write quorum, how long a reply waits for the other replicas, so that it can name them. Defaults to 10 ms.
+    pub linger: Duration,
+    /// Largest value accepted, in bytes. Defaults to 1 MiB.
+    pub value_bytes_max: usize,
+    /// Whether events are made: what the page draws and the server logs. Defaults to true.
+    pub trace: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cluster: ClusterConfig::default(),
+            zone: Zone::new("default").expect("a good name"),
+            weight: NonZeroU16::MIN,
+            tags: alloc::collections::BTreeMap::new(),
+            timing: Timing::default(),
+            request_timeout: Duration::from_secs(5),
+            linger: Duration::from_millis(10),
+            value_bytes_max: limits::VALUE_BYTES_DEFAULT,
+            trace: true,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Every bound in one place: no queue, loop or message of this crate is without one.
+
+use core::time::Duration;
+
+/// Longest node id, zone and cluster name, in bytes.
+pub const NODE_ID_BYTES_MAX: usize = 64;
+/// Longest address, in bytes: a DNS name and a port.
+pub const ADDRESS_BYTES_MAX: usize = 260;
+/// Longest key, in bytes of UTF-8.
+pub const KEY_BYTES_MAX: usize = 1_024;
+/// Largest value that any configuration may allow, in bytes.
+pub const VALUE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Largest value by default, in bytes.
+pub const VALUE_BYTES_DEFAULT: usize = 1_024 * 1_024;
+/// Longest content type, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+/// Most actors in one version vector or sibling set that came from outside.
+pub const ACTORS_MAX: usize = 1_000;
+/// At this many siblings a write that would add another one is refused; repair is exempt.
+pub const SIBLINGS_MAX: usize = 100;
+/// Most live versions in a set that came from outside: repairs may pass [`SIBLINGS_MAX`], hostile bytes may not pass this.
+pub const SIBLINGS_WIRE_MAX: usize = 10_000;
+/// Greatest counter of a dot. Nobody issues so many; a larger one is malformed.
+pub const COUNTER_MAX: u64 = 1 << 62;
+/// Dots reserved durably at a time: after a crash at most this many counters of a slice are skipped.
+pub const DOT_LEASE: u64 = 10_000;
+/// A stamp this far ahead of the wall clock is not adopted by the hybrid clock.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(60);
+/// Most spans of one actor in one sibling set. Each is the trace of a crash; the actor then closes its oldest gap.
+pub const SPANS_PER_ACTOR_MAX: usize = 16;
+/// Most tokens of one node, whatever its weight: about a hundred times the usual share.
+pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
+/// Greatest replication factor.
+pub const REPLICATION_MAX: u8 = 16;
+/// Most members a node remembers.
+pub const MEMBERS_MAX: usize = 1_000;
+/// Most tags of a member, and longest tag name or value in bytes.
+pub const TAGS_MAX: usize = 16;
+/// Longest name or value of a tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Client requests that one shard has under way; the next one is refused as overloaded.
+pub const REQUESTS_MAX: usize = 4_096;
+/// Writes without a context that may wait for their turn at one key; the next one is refused as overloaded.
+pub const KEY_WAITERS_MAX: usize = 256;
+/// How often a request may be handed on before it is refused: forwarding is one hop in a settled cluster.
+pub const HOPS_MAX: u8 = 3;
+/// Objects and bytes in one page of a transfer.
+pub const PAGE_ROWS_MAX: u32 = 256;
+/// Bytes of objects in one page of a transfer (one object may exceed it alone).
+pub const PAGE_BYTES_MAX: u32 = 1_024 * 1_024;
+/// Longest time-out that a client may ask for.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
+const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);
+const _: () = assert!(DOT_LEASE < COUNTER_MAX);

@@ -1,0 +1,243 @@
+//! The storage trait and the in-memory store. A write is visible at once and promises nothing until the shell reports it
+//! durable. Never decides what is written.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Numbers the batches of one store: everything up to a durable one is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Seq(pub u64);
+
+/// The rooms of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Space {
+    /// What a machine must remember about itself: identity, members, layout, dot leases, sync progress.
+    Meta,
+    /// The objects: `position ‖ key` to a sibling set, so that ranges of the ring scan in order.
+    Objects,
+}
+
+/// One change of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub space: Space,
+    /// Under which key.
+    pub key: Bytes,
+    /// The new row, or nothing to remove it.
+    pub row: Option<Bytes>,
+}
+
+/// Changes that become visible, and durable, together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The changes, in order; a later one of the same key wins.
+    pub changes: Vec<Change>,
+}
+
+impl Batch {
+    /// Sets a row.
+    pub fn put(&mut self, space: Space, key: impl Into<Bytes>, row: impl Into<Bytes>) {
+        self.changes.push(Change { space, key: key.into(), row: Some(row.into()) });
+    }
+
+    /// Removes a row; removing none is fine.
+    pub fn remove(&mut self, space: Space, key: impl Into<Bytes>) {
+        self.changes.push(Change { space, key: key.into(), row: None });
+    }
+}
+
+/// One page of a scan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Rows in the order of their keys.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// Whether rows after the last one remain in the range.
+    pub more: bool,
+}
+
+/// How much one scan may return: it stops at whichever comes first, but returns at least one row if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Most rows.
+    pub rows: u32,
+    /// Most bytes of keys and rows.
+    pub bytes: u32,
+}
+
+/// What a store could not do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum StorageError {
+    /// The row is there and does not match its checksum. Nothing was changed; a peer has a good copy.
+    #[error("a stored row is damaged: {0}")]
+    Corrupt(String),
+    /// No room. Nothing was changed.
+    #[error("the disk is full")]
+    Full,
+    /// The device or file system failed. Nothing of the batch is visible.
+    #[error("storage failed: {0}")]
+    Io(String),
+}
+
+/// A machine's own store. Calls are synchronous and fallible; durability is reported by the shell, as an input.
+pub trait Storage {
+    /// The row under a key, as of the last applied batch.
+    ///
+    /// # Errors
+    /// [`StorageError`]; an error is never an absence.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
+
+    /// Rows from `from` (included) to `to` (excluded; `None` is the end), in order.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: PageLimit) -> Result<Page, StorageError>;
+
+    /// Makes a batch visible, all of it or nothing, and numbers it. It is not yet durable.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing of the batch is visible then.
+    fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError>;
+}
+
+/// A store in memory, exact about what a crash may take: rows are durable only up to the last [`MemoryStore::sync`].
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    rows: BTreeMap<(Space, Bytes), Bytes>,
+    /// What a crash brings back: for each batch since the last sync, the rows as they were before it.
+    undo: Vec<(Seq, Vec<Change>)>,
+    applied: Seq,
+    durable: Seq,
+}
+
+impl MemoryStore {
+    /// Makes everything up to `upto` durable, and says how far durability reaches now.
+    pub fn sync(&mut self, upto: Seq) -> Seq {
+        self.durable = self.durable.max(upto.min(self.applied));
+        let durable = self.durable;
+        self.undo.retain(|(seq, _)| *seq > durable);
+        durable
+    }
+
+    /// Takes back everything that was never made durable, as a crash does.
+    pub fn crash(&mut self) {
+        while let Some((_, changes)) = self.undo.pop() {
+            for change in changes.into_iter().rev() {
+                self.set(change);
+            }
+        }
+        self.applied = self.durable;
+    }
+
+    /// How many rows a space has.
+    #[must_use]
+    pub fn len(&self, space: Space) -> usize {
+        self.rows.keys().filter(|(of, _)| *of == space).count()
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn set(&mut self, change: Change) {
+        match change.row {
+            Some(row) => self.rows.insert((change.space, change.key), row),
+            None => self.rows.remove(&(change.space, change.key)),
+        };
+    }
+}
+
+impl Storage for MemoryStore {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        Ok(self.rows.get(&(space, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: PageLimit) -> Result<Page, StorageError> {
+        let start = (space, Bytes::copy_from_slice(from));
+        let mut page = Page::default();
+        let mut bytes = 0_u64;
+        for ((of, key), row) in self.rows.range((Bound::Included(start), Bound::Unbounded)) {
+            if *of != space || to.is_some_and(|to| &key[..] >= to) {
+                break;
+            }
+            let size = u64::try_from(key.len() + row.len()).expect("a length fits 64 bits");
+            let rows = u32::try_from(page.rows.len()).unwrap_or(u32::MAX);
+            if rows > 0 && (rows >= limit.rows || bytes + size > u64::from(limit.bytes)) {
+                page.more = true;
+                break;
+            }
+            bytes += size;
+            page.rows.push((key.clone(), row.clone()));
+        }
+        Ok(page)
+    }
+
+    fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError> {
+        self.applied = Seq(self.applied.0 + 1);
+        let mut undo = Vec::with_capacity(batch.changes.len());
+        for change in batch.changes {
+            let before = self.rows.get(&(change.space, change.key.clone())).cloned();
+            undo.push(Change { space: change.space, key: change.key.clone(), row: before });
+            self.set(change);
+        }
+        self.undo.push((self.applied, undo));
+        Ok(self.applied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &mut MemoryStore, key: &'static str, row: &'static str) -> Seq {
+        let mut batch = Batch::default();
+        batch.put(Space::Objects, key, row);
+        store.apply(batch).expect("memory does not fail")
+    }
+
+    fn get(store: &MemoryStore, key: &str) -> Option<Bytes> {
+        store.get(Space::Objects, key.as_bytes()).expect("memory does not fail")
+    }
+
+    #[test]
+    fn a_crash_takes_what_was_not_durable_and_nothing_else() {
+        let mut store = MemoryStore::default();
+        let first = put(&mut store, "a", "1");
+        put(&mut store, "b", "1");
+        put(&mut store, "a", "2");
+        assert_eq!(store.sync(first), first);
+        assert_eq!(get(&store, "a").as_deref(), Some(&b"2"[..]));
+        store.crash();
+        assert_eq!(get(&store, "a").as_deref(), Some(&b"1"[..]));
+        assert_eq!(get(&store, "b"), None);
+        assert!(put(&mut store, "c", "1") > first);
+    }
+
+    #[test]
+    fn a_scan_is_ordered_bounded_and_stays_in_its_space() {
+        let mut store = MemoryStore::default();
+        for key in ["b", "a", "c", "d"] {
+            put(&mut store, key, "x");
+        }
+        let scan = |from: &str, to: Option<&str>, rows| {
+            let limit = PageLimit { rows, bytes: 1_000 };
+            let page = store.scan(Space::Objects, from.as_bytes(), to.map(str::as_bytes), limit).expect("works");
+            let keys: Vec<_> = page.rows.iter().map(|(key, _)| key.clone()).collect();
+            (keys, page.more)
+        };
+        assert_eq!(scan("a", None, 10), (alloc::vec!["a".into(), "b".into(), "c".into(), "d".into()], false));
+        assert_eq!(scan("b", Some("d"), 10), (alloc::vec!["b".into(), "c".into()], false));
+        assert_eq!(scan("a", None, 2), (alloc::vec!["a".into(), "b".into()], true));
+        let small = store.scan(Space::Objects, b"a", None, PageLimit { rows: 9, bytes: 0 }).expect("works");
+        assert_eq!(small.rows.len(), 1);
+        let meta = store.scan(Space::Meta, b"", None, PageLimit { rows: 9, bytes: 9 }).expect("works");
+        assert!(meta.rows.is_empty());
+    }
+}
