@@ -69,9 +69,7 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let name = name
-            .to_str()
-            .ok_or_else(|| io::Error::other(format!("{} is not UTF-8", entry.path().display())))?;
+        let name = name.to_str().ok_or_else(|| io::Error::other(format!("{} is not UTF-8", entry.path().display())))?;
         let path = format!("{prefix}{name}");
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), &format!("{path}/"), files)?;

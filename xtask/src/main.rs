@@ -4,10 +4,17 @@
 //! product never depends on it.
 
 mod bindings;
+mod cluster;
 mod command;
+mod demo;
+mod http;
+mod lint;
 mod page;
 mod progress;
+mod rehearsal;
+mod test;
 mod tools;
+mod trunk;
 mod wasm_opt;
 mod workspace;
 
@@ -28,8 +35,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build everything and run three real nodes on this machine, until Ctrl-C
+    Demo(demo::Options),
+    /// Run every check: lints, unit, property and cluster tests, WebAssembly, the page in a browser
+    Test(test::Options),
     /// Build the page into dist/, where the server's build finds it
     Web,
+    /// Check format, lints, the shape of the code and its dependencies
+    Lint,
+    /// Build and serve the page with Trunk, and check that it gives the same page as `web`
+    Trunk,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +62,10 @@ fn run(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let mut progress = Progress::start();
     match task {
+        Task::Demo(options) => demo::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => test::run(&workspace, &mut progress, &options),
         Task::Web => page::build(&workspace, &mut progress).map(|()| ExitCode::SUCCESS),
+        Task::Lint => lint::run(&workspace, &mut progress),
+        Task::Trunk => trunk::run(&workspace, &mut progress),
     }
 }

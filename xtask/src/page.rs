@@ -17,8 +17,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::page::description::{Description, Link};
 use crate::progress::Progress;
-use crate::workspace::Workspace;
 use crate::tools;
+use crate::workspace::Workspace;
 
 /// The files of the page: path below `dist/`, and content.
 type Files = BTreeMap<String, Vec<u8>>;

@@ -4,10 +4,13 @@
 //! Chromium.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::unistd::Uid;
 
 use crate::command;
 use crate::progress::Progress;
@@ -15,6 +18,9 @@ use crate::workspace::Workspace;
 
 /// The oldest binaryen that is known to understand what this compiler emits.
 const BINARYEN_VERSION_MIN: u32 = 123;
+
+/// The oldest Node that runs the tests.
+const NODE_VERSION_MIN: u32 = 20;
 
 /// The compiler target of the page.
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -56,6 +62,59 @@ pub(crate) fn ensure_wasm_target(progress: &mut Progress) -> Result<()> {
         command::run(Command::new("rustup").args(["target", "add", WASM_TARGET]))
             .with_context(|| format!("the page needs the target {WASM_TARGET} of the Rust compiler"))
     })
+}
+
+/// Whether this is a CI run: what cannot be tried there is a failure and not merely skipped.
+pub(crate) fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// Node, if it is new enough for the tests.
+///
+/// # Errors
+/// Says what is missing.
+pub(crate) fn node() -> Result<PathBuf> {
+    let node = on_path("node").context("Node is not installed; the tests need version 20 or newer, with npm")?;
+    let version = command::output(Command::new(&node).arg("--version"))?;
+    let major = first_number(&version).unwrap_or(0);
+    ensure!(major >= NODE_VERSION_MIN, "Node {} is too old; the tests need 20 or newer", version.trim());
+    Ok(node)
+}
+
+/// Installs the npm packages of the browser tests, where they are not as the lock file says.
+pub(crate) fn ensure_npm_packages(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    let directory = workspace.browser_tests();
+    let installed = modified(&directory.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= modified(&directory.join("package-lock.json")) {
+        return Ok(());
+    }
+    progress.part("npm ci", |_| command::run(Command::new("npm").arg("ci").current_dir(&directory)))
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Chromium, installed from Debian's packages where that may be done.
+///
+/// # Errors
+/// Says that there is none.
+pub(crate) fn chromium(progress: &mut Progress) -> Result<PathBuf> {
+    let find = || ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path);
+    if let Some(chromium) = find() {
+        return Ok(chromium);
+    }
+    if Uid::effective().is_root() && Path::new("/etc/debian_version").exists() {
+        progress.part("apt-get install chromium", |_| {
+            command::run(Command::new("apt-get").arg("update"))?;
+            command::run(
+                Command::new("apt-get")
+                    .args(["install", "--yes", "--no-install-recommends", "chromium"])
+                    .env("DEBIAN_FRONTEND", "noninteractive"),
+            )
+        })?;
+    }
+    find().context("Chromium is not installed")
 }
 
 #[cfg(test)]

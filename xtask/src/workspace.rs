@@ -11,28 +11,27 @@ use serde_json::Value;
 
 use crate::command;
 
-/// The repository that this program was built from.
+/// The repository in which this program was started.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
+    packages: Value,
 }
 
 impl Workspace {
     /// Asks Cargo, so that `CARGO_TARGET_DIR` and configuration files are obeyed.
     pub(crate) fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask is a member of a workspace")?
-            .to_owned();
-        let mut metadata = cargo_in(&root);
+        let mut metadata = cargo();
         metadata.args(["metadata", "--format-version=1", "--no-deps"]);
         let metadata: Value = serde_json::from_str(&command::output(&mut metadata)?)?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .context("`cargo metadata` names no target directory")?
-            .into();
-        Ok(Self { root, target })
+        let path = |field: &str| {
+            let path = metadata[field].as_str().map(PathBuf::from);
+            path.with_context(|| format!("`cargo metadata` has no {field}"))
+        };
+        let root = path("workspace_root")?;
+        let target = path("target_directory")?;
+        Ok(Self { root, target, packages: metadata["packages"].clone() })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -59,17 +58,26 @@ impl Workspace {
         self.target.join("release/quorate")
     }
 
+    /// The name of the package whose `Cargo.toml` this is.
+    pub(crate) fn package_name(&self, manifest: &Path) -> Option<&str> {
+        let packages = self.packages.as_array()?;
+        let is_it =
+            |package: &&Value| package["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest);
+        packages.iter().find(is_it)?["name"].as_str()
+    }
+
     /// Cargo, run at the root of the repository.
     pub(crate) fn cargo(&self) -> Command {
-        cargo_in(&self.root)
+        let mut cargo = cargo();
+        cargo.current_dir(&self.root);
+        cargo
     }
 }
 
 /// The same Cargo that runs this program. Cargo's own variables for this package are not handed on: build scripts that
 /// watch them would run again each time.
-fn cargo_in(root: &Path) -> Command {
+fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

@@ -193,7 +193,8 @@ mod tests {
              <link data-trunk rel=\"icon\" href=\"web/i.svg\">\n<link data-trunk rel=\"copy-file\" href=\"b.js\">\n</head>"
         );
         let document = Description::parse(&source).expect("understood").document();
-        let expected = "<head>\n\n\n<link rel=\"stylesheet\" href=\"./a.css\"/>\n<link rel=\"icon\" href=\"./i.svg\"/>\n\n</head>";
+        let expected =
+            "<head>\n\n\n<link rel=\"stylesheet\" href=\"./a.css\"/>\n<link rel=\"icon\" href=\"./i.svg\"/>\n\n</head>";
         assert_eq!(document, expected);
     }
 

@@ -136,7 +136,10 @@ mod tests {
             ("<link rel=\"css\">", &[]),
             ("<link data-trunk rel=\"css\" href=\"a b.css\"/>", &["link data-trunk= href=a b.css rel=css"]),
             ("<LINK DATA-TRUNK Rel='css' href=a.css>", &["link data-trunk= href=a.css rel=css"]),
-            ("<p><link data-trunk\n  rel = css ></p><link data-trunk>", &["link data-trunk= rel=css", "link data-trunk="]),
+            (
+                "<p><link data-trunk\n  rel = css ></p><link data-trunk>",
+                &["link data-trunk= rel=css", "link data-trunk="],
+            ),
             ("<!-- <link data-trunk> --><link data-trunk/>", &["link data-trunk="]),
             ("<script>\"<link data-trunk>\"</script>", &[]),
             ("<link data-trunk rel=\"a>b\" rel=c>", &["link data-trunk= rel=a>b"]),

@@ -22,16 +22,8 @@ impl Program {
         if let Some(binary) = &self.binary {
             return Ok(binary.clone());
         }
-        let mut metadata = workspace.cargo();
-        metadata.args(["metadata", "--format-version=1", "--no-deps"]);
-        let metadata: Value = serde_json::from_str(&command::output(&mut metadata)?)?;
-        let manifest = workspace.root().join(&self.manifest);
-        metadata["packages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|package| is_path(&package["manifest_path"], &manifest))
-            .and_then(|package| package["name"].as_str())
+        workspace
+            .package_name(&workspace.root().join(&self.manifest))
             .map(str::to_owned)
             .with_context(|| format!("index.html: {} is not a package of this workspace", self.manifest))
     }
@@ -156,9 +148,7 @@ mod tests {
 
     #[test]
     fn only_the_programs_own_binary_counts() {
-        let message = |kind: &str, name: &str, file: &str| {
-            serde_json::json!({"target": {"kind": [kind], "name": name}, "filenames": ["/t/x.d", file]})
-        };
+        let message = |kind: &str, name: &str, file: &str| serde_json::json!({"target": {"kind": [kind], "name": name}, "filenames": ["/t/x.d", file]});
         let table = [
             (message("bin", "worker", "/t/worker.wasm"), Some("worker"), Some("/t/worker.wasm")),
             (message("bin", "other", "/t/other.wasm"), Some("worker"), None),
