@@ -2,6 +2,7 @@
 //!
 //! Never goes through a shell.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -28,9 +29,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{}` printed something that is not UTF-8", line(command)))
 }
 
-/// The command as a person would type it.
+/// The command as a person would type it: programs by their name alone.
 pub(crate) fn line(command: &Command) -> String {
-    let mut line = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let mut line = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for argument in command.get_args() {
         let argument = argument.to_string_lossy();
         let plain =
@@ -51,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_it_would_be_typed() {
-        let mut command = Command::new("cargo");
+        let mut command = Command::new("/somewhere/cargo");
         command.args(["build", "--bin=worker", "two words", ""]);
         assert_eq!(line(&command), "cargo build --bin=worker 'two words' ''");
     }

@@ -62,7 +62,7 @@ pub(crate) fn deny(workspace: &Workspace) -> Result<Outcome> {
     if tools::on_path("cargo-deny").is_none() {
         return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
     }
-    cargo(workspace, &["deny", "check", "licenses", "bans", "sources"])
+    cargo(workspace, &["deny", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<Outcome> {

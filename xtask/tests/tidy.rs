@@ -40,6 +40,12 @@ fn files(extension: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The sources of the core that are not only tests: path below `core/src/`, and text.
+fn core_sources() -> impl Iterator<Item = (String, String)> {
+    let below_core = |(name, text): (String, String)| Some((name.strip_prefix("core/src/")?.to_owned(), text));
+    files("rs").into_iter().filter_map(below_core).filter(|(name, _)| !name.ends_with("tests.rs"))
+}
+
 /// The code of a file: without comments, and without what stands in it for tests only.
 fn code(text: &str) -> String {
     let tests = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
@@ -103,13 +109,9 @@ fn the_core_cannot_do_io() {
             problems.push(format!("core/src/lib.rs should have a line {attribute}"));
         }
     }
-    for (name, text) in files("rs").into_iter().filter(|(name, _)| name.starts_with("core/src/")) {
-        let mut previous = "";
-        for line in text.lines().map(str::trim) {
-            if line.contains("extern crate std") && previous != "#[cfg(test)]" {
-                problems.push(format!("{name} brings in the standard library outside tests"));
-            }
-            previous = line;
+    for (name, text) in core_sources() {
+        if code(&text).replace("#[cfg(test)]\nextern crate std;", "").contains("extern crate std") {
+            problems.push(format!("core/src/{name} brings in the standard library outside tests"));
         }
     }
     none(&problems);
@@ -195,10 +197,9 @@ fn modules_are_found_in_paths_and_groups() {
 #[test]
 fn modules_of_the_core_never_point_at_each_other_in_a_circle() {
     let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (name, text) in files("rs") {
-        let Some(path) = name.strip_prefix("core/src/") else { continue };
-        let module = path.split(['/', '.']).next().unwrap_or_default();
-        if module != "lib" && !path.ends_with("/tests.rs") {
+    for (name, text) in core_sources() {
+        let module = name.split(['/', '.']).next().unwrap_or_default();
+        if module != "lib" {
             uses.entry(module.to_owned()).or_default().extend(modules_named(&code(&text)));
         }
     }
