@@ -229,7 +229,7 @@ fn a_minority_refuses_and_the_healed_cluster_is_one_again() {
 #[test]
 fn no_acknowledged_write_is_lost_in_random_schedules() {
     let mut writes = 0;
-    for seed in 0..1000 {
+    for seed in 0..300 {
         let mut world = Schedule::random(seed).run();
         let names: Vec<NodeId> = world.view().nodes.into_iter().map(|node| node.node).collect();
         world.apply(&Action::Heal);
@@ -255,7 +255,7 @@ fn no_acknowledged_write_is_lost_in_random_schedules() {
             );
         }
     }
-    assert!(writes > 3_000, "only {writes} writes were acknowledged: the schedules test nothing");
+    assert!(writes > 6_000, "only {writes} writes were acknowledged: the schedules test nothing");
 }
 
 #[test]
