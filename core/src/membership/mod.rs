@@ -15,6 +15,8 @@
 //! - A helper that does not even say that it has no answer is probed at once by a node that has no doubt of itself.
 //! - A new round of probes shuffles the halves of the old one, which bounds the wait for a turn more tightly.
 //! - Who has nothing to tell passes the first news on at once; the gossip interval bounds what follows.
+//! - A suspect is buried only by who has had no answer from it itself; who has only heard of it asks first. And who still
+//!   accuses a member that has refuted it is told so. Without these two, whoever misses a refutation buries the living.
 //! - A timer that comes late says that this process stood still: what it could not hear meanwhile is held against nobody.
 
 mod effects;
@@ -195,7 +197,7 @@ impl Membership {
             }
             MembershipMessage::Ack { sequence, claims } => {
                 self.hear(now, from, claims, out);
-                self.on_ack(from, sequence, out);
+                self.on_ack(now, from, sequence, out);
             }
             MembershipMessage::PingRequest { sequence, target, claims } => {
                 self.hear(now, from, claims, out);
@@ -417,7 +419,9 @@ impl Membership {
         }
         if !self.suspicions.is_empty() {
             let limits = self.suspicion_limits();
-            wake = self.suspicions.values().map(|suspicion| suspicion.deadline(&limits)).fold(wake, Time::min);
+            let waits = |node, suspicion: &Suspicion| suspicion.is_witnessed() || !self.probing.is_busy_for(node);
+            let running = self.suspicions.iter().filter(|(node, suspicion)| waits(node, suspicion));
+            wake = running.map(|(_, suspicion)| suspicion.deadline(&limits)).fold(wake, Time::min);
         }
         self.wake = Some(wake.max(now));
     }

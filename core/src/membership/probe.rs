@@ -130,6 +130,11 @@ impl Probing {
         self.sequence
     }
 
+    /// Whether the member is being probed already, or as many as can be: then an open probe's end is what to wait for.
+    pub(super) fn is_busy_for(&self, node: &NodeId) -> bool {
+        self.open.len() >= PROBES_MAX || self.is_open(node)
+    }
+
     fn is_open(&self, node: &NodeId) -> bool {
         self.open.values().any(|probe| probe.target == *node)
     }
@@ -159,7 +164,14 @@ impl Membership {
         let Some(known) = self.members.get(node) else { return };
         let heard_lately = known.last_seen.is_some_and(|seen| now.since(seen) < self.timing.probe_interval);
         let wanted = known.member.state == State::Alive && *node != self.me && !heard_lately;
-        if wanted && !self.probing.is_open(node) && self.probing.open.len() < PROBES_MAX {
+        if wanted && !self.probing.is_busy_for(node) {
+            self.probe(now, node, out);
+        }
+    }
+
+    /// The time of a suspect is over that this node has not asked itself.
+    pub(super) fn probe_suspect(&mut self, now: Time, node: &NodeId, out: &mut Effects) {
+        if !self.probing.is_busy_for(node) {
             self.probe(now, node, out);
         }
     }
@@ -240,11 +252,12 @@ impl Membership {
     }
 
     /// The target, or a helper for it, says that it lives; or a target of somebody else's does.
-    pub(super) fn on_ack(&mut self, from: &NodeId, sequence: u64, out: &mut Effects) {
+    pub(super) fn on_ack(&mut self, now: Time, from: &NodeId, sequence: u64, out: &mut Effects) {
         let answers = |probe: &Probe| probe.target == *from || probe.helpers.contains(from);
         if self.probing.open.get(&sequence).is_some_and(answers) {
-            self.probing.open.remove(&sequence);
+            let probe = self.probing.open.remove(&sequence).expect("just found");
             self.health.improve();
+            self.vindicate(now, &probe.target);
         }
         if self.probing.relays.get(&sequence).is_some_and(|relay| relay.target == *from) {
             let relay = self.probing.relays.remove(&sequence).expect("just found");

@@ -6,8 +6,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use std::println;
 
-use super::harness::{SECOND, World, ms};
-use crate::membership::{ChangeKind, State, Why};
+use super::harness::{SECOND, World, in_state, ms, name, record};
+use crate::config::Timing;
+use crate::membership::{ChangeKind, Effects, Membership, MembershipMessage, State, Why};
+use crate::rng::Rng;
+use crate::time::Time;
 
 /// Kills the last node of a settled cluster after `phase` and says how long it took until all others listed it dead.
 fn time_to_list_dead(count: usize, seed: u64, phase: Duration) -> Option<Duration> {
@@ -71,14 +74,14 @@ fn somebody_suspects_the_dead_soon_and_never_later_than_the_round_robin_bound() 
 
 #[test]
 fn a_lossy_cluster_in_good_health_buries_nobody() {
-    for seed in 0..3 {
+    for (seed, lost_percent) in [(0, 10), (1, 10), (2, 20), (3, 20)] {
         let mut world = World::settled(20, seed);
-        world.loss = 100_000;
+        world.loss = lost_percent * 10_000;
         world.run(600 * SECOND);
         let suspected = world.changes_of(ChangeKind::Suspected).count();
-        assert!(suspected > 0, "seed {seed}: a tenth of all messages lost must raise some suspicion");
+        assert!(suspected > 0, "{lost_percent} % of all messages lost must raise some suspicion");
         let dead: Vec<_> = world.changes_of(ChangeKind::Died).collect();
-        assert!(dead.is_empty(), "seed {seed}: {dead:?}");
+        assert!(dead.is_empty(), "{lost_percent} % lost, seed {seed}: {dead:?}");
     }
 }
 
@@ -181,4 +184,83 @@ fn a_death_can_be_explained() {
     assert!(*waited >= 4 * SECOND && *waited < 24 * SECOND, "{waited:?}");
     let told = world.changes_of(ChangeKind::Died).any(|(_, _, change)| matches!(change.why, Why::Told { .. }));
     assert!(told, "and those who did not find out themselves say who told them");
+    for (at, observer, _) in world.changes_of(ChangeKind::Died) {
+        let observer = world.membership(world.place(observer).expect("a process"));
+        let known = observer.member(&died.node).expect("kept");
+        assert_eq!((known.since, known.member.state), (*at, State::Dead));
+        assert!(known.last_seen.is_some_and(|seen| seen < *at));
+    }
+}
+
+#[test]
+fn a_returner_is_watched_again() {
+    let mut world = World::settled(3, 7);
+    for _ in 0..3 {
+        world.kill(1);
+        assert!(world.run_until(8 * SECOND, |world| world.all_believe(1, State::Dead)).is_some());
+        world.run(30 * SECOND);
+        world.start(1);
+        assert!(world.run_until(3 * SECOND, World::all_agree_alive).is_some());
+        world.run(30 * SECOND);
+    }
+}
+
+/// A membership that is alone with one remembered member, which never answers, and has just suspected it.
+fn suspecting() -> (Membership, Time) {
+    let remembered = alloc::vec![record(&name("x"), 1)];
+    let mut membership = Membership::new(record(&name("me"), 1), Timing::default(), Rng::labelled(1, "x"), remembered);
+    while membership.counts().suspect == 0 {
+        let now = membership.next_wake().expect("running");
+        assert!(now < Time::from_ms(3_000));
+        membership.on_timer(now, &mut Effects::default());
+    }
+    let now = membership.next_wake().expect("running");
+    (membership, now)
+}
+
+#[test]
+fn time_in_which_a_node_stood_still_is_not_held_against_a_suspect() {
+    let (mut membership, mut now) = suspecting();
+    now = now + 100 * SECOND;
+    membership.on_timer(now, &mut Effects::default());
+    assert_eq!(membership.counts().suspect, 1, "it had no chance to be heard");
+    let resumed = now;
+    while membership.counts().dead == 0 {
+        now = membership.next_wake().expect("running");
+        membership.on_timer(now, &mut Effects::default());
+    }
+    let waited = now.since(resumed);
+    assert!(waited > 2 * SECOND && waited <= 4 * SECOND, "{waited:?}");
+}
+
+#[test]
+fn nobody_buries_whom_it_has_not_asked_itself() {
+    let mut membership = Membership::new(record(&name("me"), 1), Timing::default(), Rng::labelled(1, "x"), Vec::new());
+    let (x, accuser) = (name("x"), name("accuser"));
+    let mut now = Time::from_ms(1);
+    membership.absorb(
+        now,
+        &accuser,
+        alloc::vec![record(&x, 1), in_state(&x, 1, State::Suspect)],
+        &mut Effects::default(),
+    );
+    // It answers every probe, but the refutation never comes: it stays suspected, and lives.
+    while now < Time::from_ms(60_000) {
+        now = membership.next_wake().expect("running");
+        let mut out = Effects::default();
+        membership.on_timer(now, &mut out);
+        for (_, message) in out.sends {
+            if let MembershipMessage::Ping { sequence, .. } = message {
+                let answer = MembershipMessage::Ack { sequence, claims: Vec::new() };
+                membership.handle(now, &x, answer, &mut Effects::default()).expect("keeps the rules");
+            }
+        }
+    }
+    assert_eq!(membership.counts().suspect, 1);
+    // It stops answering: that is another matter.
+    while now < Time::from_ms(70_000) {
+        now = membership.next_wake().expect("running");
+        membership.on_timer(now, &mut Effects::default());
+    }
+    assert_eq!(membership.counts().dead, 1);
 }

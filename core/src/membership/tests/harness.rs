@@ -109,7 +109,7 @@ impl World {
     /// So many nodes that have known each other for a while.
     pub(super) fn settled(count: usize, seed: u64) -> Self {
         let mut world = Self::new(count, seed);
-        let joined = world.run_until(60 * SECOND, World::all_agree_alive);
+        let joined = world.run_until(60 * SECOND, Self::all_agree_alive);
         assert!(joined.is_some(), "{count} nodes must become one cluster within a minute");
         world.run(ms(10_000 + seed * 137 % 5_000));
         world.changes.clear();

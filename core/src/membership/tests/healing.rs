@@ -205,11 +205,8 @@ fn only_what_differs_travels() {
     let (_, other, said) = exchange(newer, known(0..50));
     assert_eq!(other.member(&name("m007")).expect("known").member.incarnation, 5);
     assert!(other.member(&name("new")).is_some());
-    let records: Vec<&str> = said
-        .iter()
-        .flat_map(super::super::message::MembershipMessage::claims)
-        .map(|claim| claim.member.node.as_str())
-        .collect();
+    let records: Vec<&str> =
+        said.iter().flat_map(MembershipMessage::claims).map(|claim| claim.member.node.as_str()).collect();
     assert_eq!(records, ["b", "m007", "new"], "the other's own record, and what it lacked");
     let bytes: usize = said.iter().map(wire_bytes).sum();
     assert!(bytes < 1_500, "{bytes} bytes for 52 members");

@@ -111,9 +111,27 @@ fn an_accused_answers_above_the_accusation_and_asks_for_durability() {
         let told = membership.rumors().find(|rumor| rumor.claim.member.node == name("me")).expect("it is spread");
         assert_eq!(told.claim.member.incarnation, accusation + 1);
         assert_eq!(membership.local_health(), 1, "whoever is accused has reason to doubt itself");
-        // Old accusations need no answer.
+        // To whoever still says so it repeats its answer, without rising again.
         let out = tell(&mut membership, alloc::vec![claim("me", accusation, State::Dead)]);
-        assert_eq!(out, Effects::default());
+        let answer = MembershipMessage::Gossip { claims: alloc::vec![Claim::own(membership.me().clone())] };
+        assert_eq!(out, Effects { sends: alloc::vec![(name("teller"), answer)], ..Effects::default() });
+        assert_eq!(membership.me().incarnation, accusation + 1);
+    }
+}
+
+#[test]
+fn who_still_accuses_a_member_that_has_refuted_is_told_so() {
+    for (heard, told) in [
+        ((1, State::Suspect), true),
+        ((1, State::Dead), true),
+        ((1, State::Alive), false),
+        ((2, State::Suspect), false),
+    ] {
+        let mut membership = node(1);
+        tell(&mut membership, alloc::vec![claim("x", 2, State::Alive)]);
+        let out = tell(&mut membership, alloc::vec![claim("x", heard.0, heard.1)]);
+        let refutation = MembershipMessage::Gossip { claims: alloc::vec![claim("x", 2, State::Alive)] };
+        assert_eq!(out.sends.contains(&(name("teller"), refutation)), told, "{heard:?}");
     }
 }
 
