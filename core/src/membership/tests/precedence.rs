@@ -208,6 +208,21 @@ fn a_digest_shows_a_returner_what_is_remembered_of_it() {
     assert_eq!(answer.expect("told at once").member.incarnation, 8);
 }
 
+#[test]
+fn who_refutes_what_a_list_says_tells_its_sender_at_once() {
+    let mut membership = node(2);
+    for (claims, answers) in
+        [(alloc::vec![claim("me", 2, State::Dead)], true), (alloc::vec![claim("x", 2, State::Dead)], false)]
+    {
+        let mut out = Effects::default();
+        let message = MembershipMessage::Records { claims, wanted: Vec::new() };
+        membership.handle(Time::ZERO, &name("other"), message, &mut out).expect("keeps the rules");
+        let claims = alloc::vec![claim("me", 3, State::Alive)];
+        let answer = MembershipMessage::Records { claims, wanted: Vec::new() };
+        assert_eq!(out.sends.contains(&(name("other"), answer)), answers);
+    }
+}
+
 fn states() -> impl Strategy<Value = State> {
     prop_oneof![Just(State::Alive), Just(State::Suspect), Just(State::Dead), Just(State::Left)]
 }
