@@ -229,13 +229,13 @@ fn a_minority_refuses_and_the_healed_cluster_is_one_again() {
 #[test]
 fn no_acknowledged_write_is_lost_in_random_schedules() {
     let mut writes = 0;
-    for seed in 0..300 {
+    for seed in 0..200 {
         let mut world = Schedule::random(seed).run();
         let names: Vec<NodeId> = world.view().nodes.into_iter().map(|node| node.node).collect();
         world.apply(&Action::Heal);
         names.iter().for_each(|name| world.apply(&Action::Restart { node: name.clone() }));
         wait(&mut world, Duration::from_secs(120), &format!("calm after seed {seed}"), settled);
-        assert_eq!(world.violations(), [String::new(); 0], "seed {seed}");
+        assert!(world.violations().is_empty(), "seed {seed}: {:#?}", world.violations());
         let acknowledged = world.acknowledged().to_vec();
         writes += acknowledged.len();
         for (number, write) in acknowledged.iter().enumerate() {
@@ -255,7 +255,7 @@ fn no_acknowledged_write_is_lost_in_random_schedules() {
             );
         }
     }
-    assert!(writes > 6_000, "only {writes} writes were acknowledged: the schedules test nothing");
+    assert!(writes > 4_000, "only {writes} writes were acknowledged: the schedules test nothing");
 }
 
 #[test]
