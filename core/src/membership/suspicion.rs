@@ -139,8 +139,6 @@ fn log2_fixed(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -1,7 +1,5 @@
 //! The dead are found in time, and the living are left alone.
 
-extern crate std;
-
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;

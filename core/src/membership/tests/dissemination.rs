@@ -1,7 +1,5 @@
 //! News reaches everybody in about a logarithm of rounds, in bounded messages, and then is no longer told.
 
-extern crate std;
-
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;

@@ -1,7 +1,5 @@
 //! Whoever comes back is found, without an operator.
 
-extern crate std;
-
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;

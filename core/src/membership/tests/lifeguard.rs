@@ -1,7 +1,5 @@
 //! What local health is good for: members that stall now and then accuse far fewer of the healthy.
 
-extern crate std;
-
 use core::time::Duration;
 use std::println;
 
