@@ -1,3 +1,3 @@
-//! Quorate.
+//! The `quorate` command. Reads its arguments and leaves the work to the library.
 
 fn main() {}
