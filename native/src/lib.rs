@@ -4,4 +4,5 @@
 //! can see it.
 
 pub mod config;
+pub mod peer;
 pub mod storage;
