@@ -33,7 +33,6 @@ pub(crate) struct Replica {
     pub(crate) now: Knowledge,
     on_disk: Knowledge,
     issuer: Issuer,
-    crashes: u32,
 }
 
 /// The world of one key.
@@ -59,7 +58,7 @@ impl World {
         for _ in 0..replicas {
             let issuer = Issuer::new(world.mint_actor());
             let nothing = Knowledge::default();
-            world.replicas.push(Replica { now: nothing.clone(), on_disk: nothing, issuer, crashes: 0 });
+            world.replicas.push(Replica { now: nothing.clone(), on_disk: nothing, issuer });
         }
         world
     }
@@ -166,12 +165,8 @@ impl World {
     /// The process dies: what was not on disk is gone here, though others may have it.
     pub(crate) fn crash(&mut self, at: usize) {
         let replica = &mut self.replicas[at];
-        // The actor closes its oldest gaps from the sixteenth on: a claim that only holds once repair has run.
-        if replica.crashes < 10 {
-            replica.crashes += 1;
-            replica.now = replica.on_disk.clone();
-            replica.issuer = Issuer::resume(replica.issuer.actor(), replica.issuer.leased());
-        }
+        replica.now = replica.on_disk.clone();
+        replica.issuer = Issuer::resume(replica.issuer.actor(), replica.issuer.leased());
     }
 
     /// The store is lost: an empty one with a new actor takes its place.
