@@ -3,6 +3,14 @@
 //! It takes no decision about data or membership: whatever is decided is decided in `quorate-core`, where the simulator
 //! can see it.
 
+pub mod cli;
+mod clocks;
 pub mod config;
+pub mod http;
+pub mod logging;
+pub mod operations;
 pub mod peer;
+pub mod runtime;
+pub mod serve;
 pub mod storage;
+mod trace;

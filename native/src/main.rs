@@ -1,3 +1,5 @@
-//! The `quorate` command. Reads its arguments and leaves the work to the library.
+//! The `quorate` command. Everything it does is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    quorate::cli::run()
+}

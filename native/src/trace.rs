@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use quorate_core::event::{Event, EventKind};
 use quorate_core::id::NodeId;
-use quorate_core::membership::State;
+use quorate_core::membership::{Change, ChangeKind, State, Why};
 
 /// Most nodes of which the last refusal is remembered.
 const REFUSALS_MAX: usize = 256;
@@ -73,16 +73,9 @@ fn line(kind: &EventKind) -> Option<Line> {
     let text = match kind {
         EventKind::Started { boot } => format!("started for the {} time with this store", ordinal(*boot)),
         EventKind::Founded { cluster } => format!("founded cluster {cluster}"),
-        EventKind::MemberChanged { member, before, now, reason, .. } => {
-            let change = match (before, now) {
-                (None, State::Alive) => "joined",
-                (_, State::Alive) => "alive again",
-                (_, State::Suspect) => "suspected",
-                (_, State::Dead) => "dead",
-                (_, State::Left) => "left",
-            };
-            format!("{member} {change}: {reason}")
-        }
+        // A new address or tag is no transition.
+        EventKind::MemberChanged { change } if change.kind == ChangeKind::Updated => return None,
+        EventKind::MemberChanged { change } => transition(change),
         EventKind::LayoutChanged { version, owners } => format!("layout {version}: {owners} owners"),
         EventKind::Synced { objects } => format!("holds everything that it owns; {objects} objects were pulled"),
         EventKind::Stopped => "says goodbye to the cluster".into(),
@@ -90,6 +83,50 @@ fn line(kind: &EventKind) -> Option<Line> {
         _ => return None,
     };
     Some(Line::Info(text))
+}
+
+fn transition(change: &Change) -> String {
+    let Change { node, kind, by, why, .. } = change;
+    let became = match kind {
+        ChangeKind::Joined => "joined",
+        ChangeKind::Suspected => "suspected",
+        ChangeKind::Died if *why == Why::Stopped => "stopped",
+        ChangeKind::Died => "dead",
+        ChangeKind::Refuted => "alive after all",
+        ChangeKind::Revived => "alive again",
+        ChangeKind::Left => "left",
+        ChangeKind::Updated => "changed",
+    };
+    let reason = match why {
+        Why::ProbeTimeout { helpers: 0, .. } => "no answer to our probe".into(),
+        Why::ProbeTimeout { helpers, nacks } => {
+            format!("no answer to our probe, nor to those of {helpers} others ({nacks} said so)")
+        }
+        Why::SuspicionTimeout { accusers, waited } => {
+            let names: Vec<&str> = accusers.iter().map(NodeId::as_str).collect();
+            let waited = waited.as_secs_f32();
+            format!("not a word from it for {waited:.1} s after {} suspected it", names.join(", "))
+        }
+        Why::Told { teller } if teller == by => format!("{teller} says so"),
+        Why::Told { teller } => format!("{teller} says so, {by} noticed"),
+        Why::Stopped => "it said goodbye".into(),
+        Why::Announced => "it said so itself".into(),
+        Why::Accused { state } => format!("it was called {}, and is not", state_text(*state)),
+        Why::OtherLife { address, boot } => {
+            format!("another process of this name is or was at {address}, in its start number {boot}")
+        }
+    };
+    format!("{node} {became}: {reason}")
+}
+
+/// What people call a state.
+pub(crate) const fn state_text(state: State) -> &'static str {
+    match state {
+        State::Alive => "alive",
+        State::Suspect => "suspected",
+        State::Dead => "dead",
+        State::Left => "left",
+    }
 }
 
 fn ordinal(number: u64) -> String {
@@ -113,21 +150,31 @@ mod tests {
 
     #[test]
     fn every_transition_of_a_member_is_one_line_that_a_person_reads() {
-        for (before, now, reason, expected) in [
-            (None, State::Alive, "it said so itself", "node-2 joined: it said so itself"),
-            (Some(State::Alive), State::Suspect, "no answer to our probe", "node-2 suspected: no answer to our probe"),
-            (Some(State::Suspect), State::Dead, "nobody heard of it", "node-2 dead: nobody heard of it"),
-            (Some(State::Dead), State::Alive, "it is back", "node-2 alive again: it is back"),
-            (Some(State::Alive), State::Left, "it said so", "node-2 left: it said so"),
+        let waited = std::time::Duration::from_millis(4_000);
+        let accusers = vec![node("node-1"), node("node-3")];
+        for (kind, why, expected) in [
+            (ChangeKind::Joined, Why::Announced, "node-2 joined: it said so itself"),
+            (
+                ChangeKind::Suspected,
+                Why::ProbeTimeout { helpers: 2, nacks: 1 },
+                "node-2 suspected: no answer to our probe, nor to those of 2 others (1 said so)",
+            ),
+            (
+                ChangeKind::Died,
+                Why::SuspicionTimeout { accusers, waited },
+                "node-2 dead: not a word from it for 4.0 s after node-1, node-3 suspected it",
+            ),
+            (ChangeKind::Died, Why::Stopped, "node-2 stopped: it said goodbye"),
+            (ChangeKind::Suspected, Why::Told { teller: node("node-1") }, "node-2 suspected: node-1 says so"),
+            (ChangeKind::Revived, Why::Told { teller: node("a") }, "node-2 alive again: a says so, node-1 noticed"),
+            (
+                ChangeKind::Refuted,
+                Why::Accused { state: State::Dead },
+                "node-2 alive after all: it was called dead, and is not",
+            ),
         ] {
-            let kind = EventKind::MemberChanged {
-                member: node("node-2"),
-                before,
-                now,
-                incarnation: 1,
-                reason: reason.into(),
-            };
-            assert_eq!(line(&kind), Some(Line::Info(expected.into())));
+            let change = Change { node: node("node-2"), kind, incarnation: 1, by: node("node-1"), why };
+            assert_eq!(line(&EventKind::MemberChanged { change }), Some(Line::Info(expected.into())));
         }
     }
 
@@ -146,7 +193,9 @@ mod tests {
 
     #[test]
     fn numbers_are_read_aloud() {
-        for (number, text) in [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (112, "112th"), (21, "21st")] {
+        for (number, text) in
+            [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (112, "112th"), (21, "21st")]
+        {
             assert_eq!(ordinal(number), text);
         }
     }

@@ -1,13 +1,17 @@
 //! What a client is told when a request fails: one form, whatever failed. Never decides whether it failed.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, CONTENT_TYPE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use quorate_core::error::{Answers, RequestError};
 use quorate_core::id::NameError;
 use quorate_core::node::JoinError;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
 use super::context;
 use crate::runtime::NoAnswer;
@@ -19,8 +23,8 @@ pub(crate) struct ApiError {
     code: &'static str,
     message: String,
     retryable: bool,
-    /// What else the error object tells.
-    details: Map<String, Value>,
+    /// What else the error object tells. Raw, because values of clients may be nested deeper than any tree of ours.
+    details: BTreeMap<&'static str, Box<RawValue>>,
     /// What a reader may write with all the same: an absent key has a context too.
     context: Option<String>,
     /// Whether the connection is of no use any more.
@@ -34,7 +38,7 @@ impl ApiError {
             code,
             message: message.into(),
             retryable: false,
-            details: Map::new(),
+            details: BTreeMap::new(),
             context: None,
             closes: false,
         }
@@ -86,11 +90,7 @@ impl ApiError {
     /// The node stops.
     pub(crate) fn shutting_down() -> Self {
         let message = "this node is stopping: ask another one";
-        Self {
-            closes: true,
-            retryable: true,
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message)
-        }
+        Self { closes: true, retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message) }
     }
 
     /// The node cannot serve.
@@ -104,13 +104,11 @@ impl ApiError {
     }
 
     /// Several values where one was asked for.
-    pub(crate) fn siblings(count: usize, siblings: Value, context: String) -> Self {
+    pub(crate) fn siblings(count: usize, siblings: &impl Serialize) -> Self {
         let message = format!(
             "the key has {count} values: read them as JSON, and write one with the context of that read to replace them"
         );
-        let mut error = Self::new(StatusCode::CONFLICT, "siblings", message).with_context(context);
-        error.details.insert("siblings".into(), siblings);
-        error
+        Self::new(StatusCode::CONFLICT, "siblings", message).with("siblings", siblings)
     }
 
     /// With a context to write with.
@@ -118,8 +116,8 @@ impl ApiError {
         Self { context: Some(context), ..self }
     }
 
-    fn with(mut self, name: &str, detail: Value) -> Self {
-        self.details.insert(name.into(), detail);
+    fn with(mut self, name: &'static str, detail: &impl Serialize) -> Self {
+        self.details.insert(name, to_raw_value(detail).expect("details have text for keys"));
         self
     }
 }
@@ -149,9 +147,9 @@ impl From<RequestError> for ApiError {
         let api = Self { retryable: error.is_retryable(), ..Self::new(status, code, error.to_string()) };
         match error {
             RequestError::QuorumNotMet { answers, replicas, needed, .. } => api
-                .with("replication_result", replication_result(&answers, false))
-                .with("replication_nodes", json!(replicas))
-                .with("needed", json!(needed)),
+                .with("replication_result", &replication_result(&answers, false))
+                .with("replication_nodes", &replicas)
+                .with("needed", &needed),
             _ => api,
         }
     }
@@ -180,25 +178,27 @@ impl From<JoinError> for ApiError {
     }
 }
 
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a BTreeMap<&'static str, Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a str>,
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut error = self.details;
-        error.insert("code".into(), self.code.into());
-        error.insert("message".into(), self.message.into());
-        error.insert("retryable".into(), self.retryable.into());
-        let mut body = json!({ "error": error });
-        if let Some(context) = &self.context {
-            body["context"] = context.as_str().into();
-        }
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = self.status;
+        let (code, message, retryable) = (self.code, self.message.clone(), self.retryable);
+        let error = self.with("code", &code).with("message", &message).with("retryable", &retryable);
+        let body = ErrorBody { error: &error.details, context: error.context.as_deref() };
+        let mut response = Response::new(Body::from(serde_json::to_string(&body).expect("it has text for keys")));
+        *response.status_mut() = error.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, "application/json".parse().expect("a good header"));
-        if let Some(context) = &self.context {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(context) = &error.context {
             context::insert(headers, context);
         }
-        if self.closes {
-            headers.insert(CONNECTION, "close".parse().expect("a good header"));
+        if error.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

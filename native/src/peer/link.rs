@@ -37,6 +37,9 @@ const BACKOFF_MAX: Duration = Duration::from_millis(800);
 /// A connection that nobody used for so long is closed.
 const UNUSED_MAX: Duration = Duration::from_secs(120);
 
+/// Between two looks at whether everything is written; only used at the end of a process.
+const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(2);
+
 /// A message, and whom it is for; nobody in particular if the sender only knows the address.
 struct Outgoing {
     to: Option<NodeId>,
@@ -89,6 +92,13 @@ impl Link {
         };
         self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
         result
+    }
+
+    /// Returns once nothing waits to be sent.
+    pub(super) async fn flushed(&self) {
+        while self.waiting_bytes.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(FLUSH_POLL_INTERVAL).await;
+        }
     }
 
     /// Whether nothing can be sent any more.
@@ -253,18 +263,23 @@ impl<R: Receive> Task<R> {
         first: Outgoing,
     ) -> io::Result<()> {
         let mut next = Some(first);
+        let mut written = 0;
         while let Some(message) = next {
-            self.waiting_bytes.fetch_sub(message.frame.len(), Ordering::AcqRel);
+            written += message.frame.len();
             if message.to.as_ref().is_some_and(|to| to != peer) {
                 // Another node has taken over the address.
                 self.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            } else if let Err(error) = self.write_timely(to, &message.frame).await {
+                self.waiting_bytes.fetch_sub(written, Ordering::AcqRel);
+                return Err(error);
             } else {
-                self.write_timely(to, &message.frame).await?;
                 self.shared.counters.sent.fetch_add(1, Ordering::Relaxed);
             }
             next = self.waiting.try_recv().ok();
         }
-        flush(to).await
+        let flushed = flush(to).await;
+        self.waiting_bytes.fetch_sub(written, Ordering::AcqRel);
+        flushed
     }
 
     async fn write_timely(&self, to: &mut BufWriter<WriteHalf<TokioIo<Upgraded>>>, frame: &[u8]) -> io::Result<()> {

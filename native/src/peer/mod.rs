@@ -116,6 +116,14 @@ impl<R: Receive> Peers<R> {
         self.0.send(None, address, Lane::Membership, frame);
     }
 
+    /// Returns once everything that was to be sent to connected nodes is written.
+    pub async fn flushed(&self) {
+        let links: Vec<Link> = locked(&self.0.links).values().cloned().collect();
+        for link in links {
+            link.flushed().await;
+        }
+    }
+
     /// Serves a connection that another node has opened, until it ends.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         self.0.clone().serve(stream).await;
@@ -196,7 +204,7 @@ impl<R> Shared<R> {
 }
 
 /// Small messages at once, and an end that is noticed when the other machine is gone without a word.
-fn tune(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));

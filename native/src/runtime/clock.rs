@@ -6,38 +6,33 @@ use quorate_core::time::{Time, WallTime};
 
 /// Monotonic time since the process began. Copies agree.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     origin: Instant,
 }
 
 impl Clock {
     /// A clock that begins now.
-    #[must_use]
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { origin: Instant::now() }
     }
 
     /// Now.
-    #[must_use]
-    pub fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         Time(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The moment as the system's timers take it.
-    #[must_use]
-    pub fn instant(&self, at: Time) -> Instant {
+    pub(super) fn instant(&self, at: Time) -> Instant {
         self.origin + at.since(Time::ZERO)
     }
 
     /// The time of day at a moment, by the time of day now.
-    #[must_use]
-    pub fn time_of_day(&self, at: Time) -> SystemTime {
+    pub(super) fn time_of_day(&self, at: Time) -> SystemTime {
         SystemTime::now() - self.now().since(at)
     }
 
     /// The time of day now.
-    #[must_use]
-    pub fn wall(&self) -> WallTime {
+    pub(super) fn wall(&self) -> WallTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use axum::body::Body;
+use axum::response::Response;
+use hyper::Request as HttpRequest;
 use quorate_core::error::RequestError;
 use quorate_core::hash::{Position, Slice};
 use quorate_core::id::{Address, NodeId};
@@ -29,7 +32,7 @@ use self::control::{ControlInput, ControlMachine};
 use self::inbox::Inbox;
 use self::shard::{ShardInput, ShardMachine};
 use crate::config::Settings;
-use crate::peer::{Lane, PeerIdentity, Peers};
+use crate::peer::{self, Lane, PeerIdentity, Peers};
 use crate::storage::Store;
 
 /// Inputs that wait for one machine; beyond, peers wait and clients are refused.
@@ -88,8 +91,7 @@ impl Runtime {
         };
         let node = Node::start(clock.now(), start, store.clone(), rng)?;
         let (control, control_inputs) = mpsc::channel(QUEUE_MAX);
-        let (shards, shard_inputs): (Vec<_>, Vec<_>) =
-            (0..settings.shards).map(|_| mpsc::channel(QUEUE_MAX)).unzip();
+        let (shards, shard_inputs): (Vec<_>, Vec<_>) = (0..settings.shards).map(|_| mpsc::channel(QUEUE_MAX)).unzip();
         let peers = Peers::new(identity, Inbox::new(control.clone(), shards.clone()));
         for (index, inputs) in (0_u32..).zip(shard_inputs) {
             let shard = Shard::start(clock.now(), shard_start(settings, &node, index), store.clone())?;
@@ -182,10 +184,10 @@ impl Runtime {
         self.store.sync()
     }
 
-    /// The connections to other nodes.
-    #[must_use]
-    pub(crate) const fn peers(&self) -> &Peers<Inbox> {
-        &self.peers
+    /// Answers another node that asks for a connection; nothing if the request asks for something else. `permit` is
+    /// held as long as the connection is open.
+    pub fn accept_peer(&self, request: &mut HttpRequest<Body>, permit: impl Send + 'static) -> Option<Response> {
+        peer::upgrade(&self.peers, request, permit)
     }
 
     /// The rows of this node.

@@ -1,11 +1,14 @@
 //! The core's storage in a log-structured merge tree (fjall). One journal serves all machines of the node, so one fsync
 //! does too. Never decides when to sync.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::{io, thread};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable as _};
 use quorate_core::storage::{Batch, Page, PageLimit, Space, StorageError};
 
 use super::barrier::Barrier;
@@ -27,6 +30,8 @@ pub(super) struct Lsm {
     operations: Keyspace,
     barrier: Barrier,
     directory: DataDirectory,
+    /// Rows of objects: what came and went since the start, and, once it is counted, what was there before.
+    keys: Arc<AtomicI64>,
 }
 
 impl Lsm {
@@ -35,7 +40,9 @@ impl Lsm {
         let database = open_database(&directory.store()).map_err(from_fjall)?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default).map_err(from_fjall);
         let (meta, objects, operations) = (keyspace("meta")?, keyspace("objects")?, keyspace(OPERATIONS)?);
-        Ok(Self { database, meta, objects, operations, barrier: Barrier::default(), directory })
+        let keys = Arc::default();
+        count_rows(&database, &objects, Arc::clone(&keys));
+        Ok(Self { database, meta, objects, operations, barrier: Barrier::default(), directory, keys })
     }
 
     /// Makes the files of an empty database.
@@ -85,6 +92,7 @@ impl Lsm {
             return Err(StorageError::Full);
         }
         let mut writes = self.database.batch();
+        let more_keys = self.more_keys(&batch)?;
         for change in batch.changes {
             let keyspace = self.keyspace(change.space);
             match change.row {
@@ -94,7 +102,29 @@ impl Lsm {
         }
         writes.commit().map_err(from_fjall)?;
         self.barrier.applied();
+        self.keys.fetch_add(more_keys, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// By how many rows of objects there will be more after the batch; negative if fewer.
+    fn more_keys(&self, batch: &Batch) -> Result<i64, StorageError> {
+        let last: BTreeMap<_, _> = batch
+            .changes
+            .iter()
+            .filter(|change| change.space == Space::Objects)
+            .map(|change| (&change.key, change.row.is_some()))
+            .collect();
+        let mut more = 0;
+        for (key, stays) in last {
+            let was = self.objects.contains_key(key).map_err(from_fjall)?;
+            more += i64::from(stays) - i64::from(was);
+        }
+        Ok(more)
+    }
+
+    /// Rows of objects.
+    pub(super) fn keys(&self) -> u64 {
+        u64::try_from(self.keys.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Returns once everything applied before the call is on the disk.
@@ -143,6 +173,20 @@ impl Lsm {
     fn free_bytes(&self) -> Result<u64, StorageError> {
         let found = rustix::fs::statvfs(self.directory.store()).map_err(|error| StorageError::Io(error.to_string()))?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+}
+
+/// Adds the rows that are there now to the counter, on a thread of its own: there may be many.
+fn count_rows(database: &Database, objects: &Keyspace, keys: Arc<AtomicI64>) {
+    let (snapshot, objects) = (database.snapshot(), objects.clone());
+    let count = move || match snapshot.len(&objects) {
+        Ok(count) => {
+            keys.fetch_add(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+        Err(error) => tracing::warn!("the keys in the store cannot be counted: {error}"),
+    };
+    if let Err(error) = thread::Builder::new().name("count-keys".into()).spawn(count) {
+        tracing::warn!("the keys in the store are not counted: {error}");
     }
 }
 

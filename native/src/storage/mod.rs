@@ -97,6 +97,15 @@ impl Store {
         }
     }
 
+    /// How many keys have a row, deleted ones included. Counting what was there at the start takes a while.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        match &self.engine {
+            Engine::Lsm(lsm) => lsm.keys(),
+            Engine::Memory(rows) => u64::try_from(locked(rows).len(Space::Objects)).unwrap_or(u64::MAX),
+        }
+    }
+
     /// Rows of the operation log in the order of their numbers; none in memory.
     ///
     /// # Errors
