@@ -67,8 +67,8 @@ fn serve_node(arguments: ServeArguments) -> ExitCode {
         Err(error) => return fail(&error, 1),
     };
     let result = runtime.block_on(serve::serve(settings));
-    // What still runs after that waits for nobody.
-    runtime.shutdown_background();
+    // The machines' threads still lean on it; the end of the process ends them all.
+    std::mem::forget(runtime);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),

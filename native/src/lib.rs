@@ -9,6 +9,7 @@ pub mod config;
 pub mod http;
 pub mod logging;
 pub mod operations;
+pub mod page;
 pub mod peer;
 pub mod runtime;
 pub mod serve;

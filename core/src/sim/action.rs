@@ -24,6 +24,8 @@ pub struct Setting {
     pub placement: Placement,
     /// The network between all of them.
     pub network: Network,
+    /// The most that a disk takes to make a batch durable.
+    pub sync_max: Duration,
 }
 
 impl Default for Setting {
@@ -35,6 +37,7 @@ impl Default for Setting {
             replication: Replication::default(),
             placement: Placement::Tokens(core::num::NonZeroU16::new(8).expect("above zero")),
             network: Network::default(),
+            sync_max: Duration::from_millis(2),
         }
     }
 }

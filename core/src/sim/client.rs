@@ -41,6 +41,10 @@ pub(super) struct Clients {
     traced: BTreeMap<EventId, u64>,
     traced_order: VecDeque<EventId>,
     pub(super) acknowledged: Vec<Acknowledged>,
+    /// Reads under way: of which key, and how many writes had been acknowledged when they began.
+    reads: BTreeMap<Token, (Key, usize)>,
+    /// Promises that were broken, in words.
+    pub(super) violations: Vec<String>,
 }
 
 impl Clients {
@@ -54,6 +58,9 @@ impl Clients {
     ) -> (Token, Request) {
         let id = self.next;
         self.next += 1;
+        if let ClientOperation::Get { key } = operation {
+            self.reads.insert(Token(id), (key.clone(), self.acknowledged.len()));
+        }
         let context = |key: &Key, informed: bool| {
             let remembered = self.contexts.get(&(client.to_string(), key.clone())).cloned();
             remembered.filter(|_| informed)
@@ -91,6 +98,11 @@ impl Clients {
 
     /// Notes what the client was answered.
     pub(super) fn end(&mut self, now: Time, token: Token, reply: &Reply) {
+        if let Some((key, before)) = self.reads.remove(&token)
+            && let Ok(success) = reply
+        {
+            self.check_read(now, &key, before, success.set.context());
+        }
         let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == token.0) else { return };
         if operation.ended_at.is_some() {
             return;
@@ -102,6 +114,20 @@ impl Clients {
             if operation.operation != OperationKind::Get {
                 let (key, known) = (operation.key.clone(), success.set.context().clone());
                 self.acknowledged.push(Acknowledged { key, known, at: now });
+            }
+        }
+    }
+
+    /// R + W > N without stand-ins: a read that began after a write was acknowledged has seen it.
+    fn check_read(&mut self, now: Time, key: &Key, before: usize, seen: &VersionVector) {
+        for write in self.acknowledged[..before].iter().filter(|write| write.key == *key) {
+            if !seen.descends(&write.known) {
+                let sentence = alloc::format!(
+                    "a read of {key:?} answered at {now} had not seen a write acknowledged at {}: it saw {seen:?}, the write had {:?}",
+                    write.at,
+                    write.known
+                );
+                self.violations.push(sentence);
             }
         }
     }

@@ -45,7 +45,8 @@ impl Schedule {
         let nodes = u8::try_from(rng.between(3, 7)).expect("a small number");
         let loss_per_million = u32::try_from(rng.below(30_000)).expect("a small number");
         let network = Network { loss_per_million, ..Network::default() };
-        let setting = Setting { seed, nodes, network, ..Setting::default() };
+        let sync_max = Duration::from_millis(if rng.chance(500_000) { 2 } else { rng.between(10, 300) });
+        let setting = Setting { seed, nodes, network, sync_max, ..Setting::default() };
         let names: Vec<NodeId> = (0..nodes).map(node_name).collect();
         let mut steps = Vec::new();
         let end = u64::try_from(DISTURBED.as_millis()).expect("a short span");
@@ -54,17 +55,28 @@ impl Schedule {
             let action = random_request(&mut rng, number, &names);
             steps.push(Step { at: time(&mut rng), action });
         }
+        // One disk may be lost: with a write quorum of two another store has every acknowledged write.
+        let mut disk = if rng.chance(300_000) { DiskFate::Lost } else { DiskFate::Kept };
         for _ in 0..rng.below(5) {
             let node = one_of(&mut rng, &names);
             let at = time(&mut rng);
             let back = at + Duration::from_millis(rng.between(100, 8_000));
             let down = if rng.chance(700_000) {
-                Action::Crash { node: node.clone(), disk: DiskFate::Kept }
+                Action::Crash { node: node.clone(), disk: core::mem::take(&mut disk) }
             } else {
                 Action::Stop { node: node.clone() }
             };
             steps.push(Step { at, action: down });
             steps.push(Step { at: back, action: Action::Restart { node } });
+        }
+        if rng.chance(300_000) {
+            // The power fails everywhere at once.
+            let at = time(&mut rng);
+            for node in &names {
+                let back = at + Duration::from_millis(rng.between(100, 2_000));
+                steps.push(Step { at, action: Action::Crash { node: node.clone(), disk: DiskFate::Kept } });
+                steps.push(Step { at: back, action: Action::Restart { node: node.clone() } });
+            }
         }
         for _ in 0..rng.below(3) {
             let side: Vec<NodeId> = names.iter().filter(|_| rng.chance(400_000)).cloned().collect();

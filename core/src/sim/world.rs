@@ -24,9 +24,8 @@ use crate::view::{Endpoint, MessageView, ProcessState};
 
 /// The most nodes that a world has.
 const NODES_MAX: usize = 64;
-/// What a disk takes to make a batch durable.
+/// The least a disk takes to make a batch durable.
 const SYNC_MIN: Duration = Duration::from_micros(500);
-const SYNC_MAX: Duration = Duration::from_millis(2);
 /// Events kept until they are taken; the oldest go first.
 const EVENTS_MAX: usize = 200_000;
 /// How long a checker waits for an answer.
@@ -307,7 +306,9 @@ impl World {
                 }
                 Wish::Sync { part, upto } => {
                     let ns = |span: Duration| u64::try_from(span.as_nanos()).expect("a short span");
-                    let takes = Duration::from_nanos(self.disk_rng.between(ns(SYNC_MIN), ns(SYNC_MAX)));
+                    let takes = Duration::from_nanos(
+                        self.disk_rng.between(ns(SYNC_MIN), ns(self.setting.sync_max.max(SYNC_MIN))),
+                    );
                     self.put(self.now + takes, Item::Durable { node: node.clone(), life, part, upto });
                 }
                 Wish::Wake { part, at } => {
@@ -371,6 +372,12 @@ impl World {
     #[must_use]
     pub fn acknowledged(&self) -> &[Acknowledged] {
         &self.clients.acknowledged
+    }
+
+    /// The promises that were broken so far, each in a sentence. An empty list is what the protocol is for.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.clients.violations
     }
 
     /// Reads a key through a node with a quorum, as a client would, and runs the world until it is answered. The answer

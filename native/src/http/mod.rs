@@ -9,6 +9,7 @@ mod data;
 mod error;
 mod gossip;
 mod kv;
+mod page;
 mod query;
 mod server;
 
@@ -138,11 +139,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/ring", get(cluster::ring))
         .route("/api/v1/vector-clock", get(cluster::vector_clock))
         .route("/ready", get(cluster::ready))
+        .route("/", get(page::document))
+        .route("/playground", get(page::document))
         .layer(middleware::from_fn_with_state(app.clone(), admit))
         // Probes and other nodes are let in while the node stops, too.
         .route("/health", get(cluster::health))
         .route(peer::PATH, get(peers))
-        .fallback(not_found)
+        .fallback(elsewhere)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
 }
@@ -183,8 +186,13 @@ async fn peers(State(app): State<Arc<App>>, mut request: Request) -> Result<Resp
         .ok_or_else(|| ApiError::upgrade_required(format!("connections between nodes begin with Upgrade: {UPGRADE}")))
 }
 
-async fn not_found(request: Request) -> ApiError {
-    ApiError::not_found(format!("there is nothing at {}", request.uri().path()))
+/// A file of the page, or nothing that is known.
+async fn elsewhere(request: Request) -> Response {
+    let path = request.uri().path();
+    match page::file(request.method(), path, request.headers()) {
+        Some(response) => response,
+        None => ApiError::not_found(format!("there is nothing at {path}")).into_response(),
+    }
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {
