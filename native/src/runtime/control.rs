@@ -123,16 +123,17 @@ impl Machine for ControlMachine {
     }
 
     fn on_time(&mut self, now: Time) -> Due {
-        let due = self.step(now, Input::Timer);
-        if due.sync.is_none()
-            && let Some(told) = self.stopping.take()
-        {
-            let _ = told.send(());
-        }
-        due
+        self.step(now, Input::Timer)
     }
 
     fn on_durable(&mut self, now: Time, upto: Seq) -> Due {
         self.step(now, Input::Durable { upto })
+    }
+    /// The goodbye waits for what it shows to become durable, and has been handed to the network only now.
+    fn on_turn_end(&mut self) {
+        if let Some(told) = self.stopping.take() {
+            // Whoever waited may have lost patience.
+            let _ = told.send(());
+        }
     }
 }

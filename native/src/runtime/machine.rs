@@ -45,6 +45,9 @@ pub(super) trait Machine: Send + 'static {
 
     /// Tells the machine what is durable now.
     fn on_durable(&mut self, now: Time, upto: Seq) -> Due;
+
+    /// Everything that was taken is carried out, and what was written for it is durable.
+    fn on_turn_end(&mut self) {}
 }
 
 /// Runs a machine on a thread of its own until nobody can give it anything any more.
@@ -100,6 +103,7 @@ impl<M: Machine> Driver<M> {
             }
             due.add(self.machine.on_durable(self.clock.now(), upto));
         }
+        self.machine.on_turn_end();
         let now = self.clock.now();
         // A time that has passed was served by the last step; without a new one there is nothing to come back for.
         self.wake = due.wake.or_else(|| self.wake.filter(|at| *at > now));
