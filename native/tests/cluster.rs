@@ -195,7 +195,7 @@ fn writes_under_way_at_a_kill_are_there_if_they_were_acknowledged() {
                     let headers = [("Content-Type", "application/json")];
                     match support::http::send(port, "PUT", &path, &headers, body.as_bytes()) {
                         Ok(answer) if answer.status == 200 => {
-                            acknowledged.push((format!("w{writer}-{number}"), number))
+                            acknowledged.push((format!("w{writer}-{number}"), number));
                         }
                         // Refused, or its node is gone: nothing was promised.
                         Ok(_) => {}

@@ -119,9 +119,10 @@ impl Settings {
 
 fn core_config(options: Options) -> Result<Config, SettingsError> {
     let default = Config::default();
-    let n = options.replication_factor.unwrap_or(default.cluster.replication.n.get());
-    let r = options.read_quorum.unwrap_or_else(|| default.cluster.replication.r.get().min(n));
-    let w = options.write_quorum.unwrap_or_else(|| default.cluster.replication.w.get().min(n));
+    let usual = default.cluster.replication;
+    let n = options.replication_factor.unwrap_or_else(|| usual.n.get());
+    let r = options.read_quorum.unwrap_or_else(|| usual.r.get().min(n));
+    let w = options.write_quorum.unwrap_or_else(|| usual.w.get().min(n));
     let cluster = ClusterConfig {
         name: options.cluster.unwrap_or(default.cluster.name),
         replication: Replication::new(n, r, w)?,

@@ -11,6 +11,7 @@ use quorate_core::layout::Rings;
 use quorate_core::membership::Known;
 use quorate_core::node::Node;
 use quorate_core::ring::{Owner, Token};
+use quorate_core::shard::Shard;
 use serde::Serialize;
 use serde_json::json;
 
@@ -29,7 +30,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
             (node.cluster(), node.membership().counts(), node.rings().clone(), node.not_ready(), live_owners(node))
         })
         .await?;
-    let under_way: usize = app.runtime.shards(|shard| shard.requests_under_way()).await?.into_iter().sum();
+    let under_way: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
     let replication = app.settings.core.cluster.replication;
     let effective = |quorum: u8| usize::from(quorum).min(rings.layout.len());
     let needed = effective(replication.r.get()).max(effective(replication.w.get()));
@@ -147,7 +148,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiEr
     if app.is_stopping() {
         return Err(ApiError::shutting_down());
     }
-    match app.runtime.node(|node| node.not_ready()).await? {
+    match app.runtime.node(Node::not_ready).await? {
         None => Ok(answer::json(&json!({ "ready": true, "node_id": app.settings.node_id }))),
         Some(reason) => Err(ApiError::not_ready(reason)),
     }

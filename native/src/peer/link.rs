@@ -163,10 +163,7 @@ impl<R: Receive> Task<R> {
     async fn run(&mut self) {
         let mut backoff = BACKOFF_MIN;
         loop {
-            let first = match timeout(UNUSED_MAX, self.waiting.recv()).await {
-                Ok(Some(first)) => first,
-                Ok(None) | Err(_) => return,
-            };
+            let Ok(Some(first)) = timeout(UNUSED_MAX, self.waiting.recv()).await else { return };
             match timeout(CONNECT_TIMEOUT, self.connect()).await.unwrap_or(Err(ConnectError::Timeout)) {
                 Ok(open) => {
                     self.last_failure = None;

@@ -12,7 +12,7 @@ use quorate_core::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
 use super::inbox::Inbox;
-use super::machine::{Due, Machine};
+use super::machine::{Due, Look, Machine, die};
 use super::send;
 use super::shard::ShardInput;
 use crate::peer::Peers;
@@ -25,7 +25,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 /// What the control plane's thread is given.
 pub(super) enum ControlInput {
     /// A peer's message.
-    Message { from: NodeId, envelope: Envelope },
+    Message { from: NodeId, envelope: Box<Envelope> },
     /// A shard reports.
     Shard(NodeEvent),
     /// An operator introduces a node, and waits for the outcome.
@@ -33,7 +33,7 @@ pub(super) enum ControlInput {
     /// The process stops; the goodbye has been handed to the network when `told` is.
     Stop { told: oneshot::Sender<()> },
     /// Somebody wants to see it.
-    Inspect(Box<dyn FnOnce(&Node<Store>) + Send>),
+    Inspect(Look<Node<Store>>),
 }
 
 pub(super) struct ControlMachine {
@@ -73,6 +73,7 @@ impl ControlMachine {
                         let _ = waiting.send(result);
                     }
                 }
+                Output::Failed(error) => die(&error),
                 Output::Event(event) => self.trace.log(&event),
             }
         }
@@ -102,7 +103,7 @@ impl Machine for ControlMachine {
 
     fn take(&mut self, now: Time, input: ControlInput) -> Due {
         match input {
-            ControlInput::Message { from, envelope } => self.step(now, Input::Message { from, envelope }),
+            ControlInput::Message { from, envelope } => self.step(now, Input::Message { from, envelope: *envelope }),
             ControlInput::Shard(event) => self.step(now, Input::Shard(event)),
             ControlInput::Introduce { address, outcome } => {
                 let token = Token(self.next_token);

@@ -31,7 +31,7 @@ impl Inbox {
 
 impl Receive for Inbox {
     async fn receive(&self, from: &NodeId, frame: Bytes) -> Result<(), String> {
-        let envelope = Envelope::decode(&frame).map_err(|error| error.to_string())?;
+        let envelope = Box::new(Envelope::decode(&frame).map_err(|error| error.to_string())?);
         let from = from.clone();
         let Message::Shard(slice, _) = envelope.message else {
             return self.control.send(ControlInput::Message { from, envelope }).await.map_err(|_| stopping());
@@ -46,7 +46,7 @@ impl Receive for Inbox {
     /// What refuses a connection refuses a member: the core hears of it in its own terms.
     async fn refused(&self, by: &NodeId, reason: &str) {
         let message = Message::Node(NodeMessage::Refused { reason: reason.into() });
-        let envelope = Envelope { cluster: None, cause: None, message };
+        let envelope = Box::new(Envelope { cluster: None, cause: None, message });
         // A node that is stopping does not mind who refuses it.
         let _ = self.control.send(ControlInput::Message { from: by.clone(), envelope }).await;
     }

@@ -15,6 +15,12 @@ use crate::storage::Store;
 /// Inputs taken at once: one fsync serves them all.
 const TURN_MAX: usize = 512;
 
+/// The exit code of a node whose store failed: an input/output error, as sysexits.h has it.
+const EXIT_STORE_FAILED: i32 = 74;
+
+/// A look at a machine, between two of its steps.
+pub(super) type Look<M> = Box<dyn FnOnce(&M) + Send>;
+
 /// What a step left to be done by the loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Due {
@@ -103,6 +109,9 @@ impl<M: Machine> Driver<M> {
             }
             due.add(self.machine.on_durable(self.clock.now(), upto));
         }
+        if let Some(error) = self.store.failure() {
+            die(error);
+        }
         self.machine.on_turn_end();
         let now = self.clock.now();
         // A time that has passed was served by the last step; without a new one there is nothing to come back for.
@@ -111,8 +120,7 @@ impl<M: Machine> Driver<M> {
 }
 
 /// Nobody can know what the disk has: to go on would be to promise it.
-fn die(error: &StorageError) -> ! {
-    tracing::error!("writes could not be made durable, so this node stops: {error}");
-    eprintln!("quorate: writes could not be made durable, so this node stops: {error}");
-    std::process::exit(74);
+pub(super) fn die(error: &StorageError) -> ! {
+    tracing::error!("the store cannot be relied on any more, so this node stops: {error}");
+    std::process::exit(EXIT_STORE_FAILED);
 }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::clock::Clock;
 use super::control::ControlInput;
 use super::inbox::Inbox;
-use super::machine::{Due, Machine};
+use super::machine::{Due, Look, Machine, die};
 use super::send;
 use crate::peer::Peers;
 use crate::storage::Store;
@@ -26,13 +26,13 @@ const WALL_INTERVAL: Duration = Duration::from_secs(1);
 /// What a shard's thread is given.
 pub(super) enum ShardInput {
     /// A peer's message; the permit stands for its bytes.
-    Message { from: NodeId, envelope: Envelope, permit: OwnedSemaphorePermit },
+    Message { from: NodeId, envelope: Box<Envelope>, permit: OwnedSemaphorePermit },
     /// A client's request, and who waits for the reply.
     Request { request: Request, reply: oneshot::Sender<Reply> },
     /// The control plane speaks.
     Control(ShardEvent),
     /// Somebody wants to see it.
-    Inspect(Box<dyn FnOnce(&Shard<Store>) + Send>),
+    Inspect(Look<Shard<Store>>),
 }
 
 pub(super) struct ShardMachine {
@@ -72,6 +72,7 @@ impl ShardMachine {
                     // The control plane never waits for a shard, so waiting for it ends.
                     let _ = self.control.blocking_send(ControlInput::Shard(event));
                 }
+                Output::Failed(error) => die(&error),
                 Output::Event(event) => trace::shard(&event),
             }
         }
@@ -85,7 +86,7 @@ impl Machine for ShardMachine {
     fn take(&mut self, now: Time, input: ShardInput) -> Due {
         match input {
             ShardInput::Message { from, envelope, permit } => {
-                let due = self.step(now, Input::Message { from, envelope });
+                let due = self.step(now, Input::Message { from, envelope: *envelope });
                 drop(permit);
                 due
             }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::{io, thread};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable as _};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode, Readable as _};
 use quorate_core::storage::{Batch, Page, PageLimit, Space, StorageError};
 
 use super::barrier::Barrier;
@@ -32,6 +32,8 @@ pub(super) struct Lsm {
     directory: DataDirectory,
     /// Rows of objects: what came and went since the start, and, once it is counted, what was there before.
     keys: Arc<AtomicI64>,
+    /// Why the journal takes nothing any more: after one failed write nobody knows what it holds.
+    failure: OnceLock<StorageError>,
 }
 
 impl Lsm {
@@ -42,7 +44,16 @@ impl Lsm {
         let (meta, objects, operations) = (keyspace("meta")?, keyspace("objects")?, keyspace(OPERATIONS)?);
         let keys = Arc::default();
         count_rows(&database, &objects, Arc::clone(&keys));
-        Ok(Self { database, meta, objects, operations, barrier: Barrier::default(), directory, keys })
+        Ok(Self {
+            database,
+            meta,
+            objects,
+            operations,
+            barrier: Barrier::default(),
+            directory,
+            keys,
+            failure: OnceLock::new(),
+        })
     }
 
     /// Makes the files of an empty database.
@@ -100,8 +111,7 @@ impl Lsm {
                 None => writes.remove(keyspace, change.key),
             }
         }
-        writes.commit().map_err(from_fjall)?;
-        self.barrier.applied();
+        self.commit(writes)?;
         self.keys.fetch_add(more_keys, Ordering::Relaxed);
         Ok(())
     }
@@ -158,9 +168,22 @@ impl Lsm {
         for number in removed {
             writes.remove(&self.operations, number.to_be_bytes());
         }
-        writes.commit().map_err(from_fjall)?;
+        self.commit(writes)
+    }
+
+    fn commit(&self, writes: OwnedWriteBatch) -> Result<(), StorageError> {
+        if let Err(error) = writes.commit().map_err(from_fjall) {
+            // If there is one already, it is the one that says why.
+            let _ = self.failure.set(error.clone());
+            return Err(error);
+        }
         self.barrier.applied();
         Ok(())
+    }
+
+    /// Why nothing can be written any more, if that is so.
+    pub(super) fn failure(&self) -> Option<&StorageError> {
+        self.failure.get()
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {

@@ -79,6 +79,15 @@ impl Store {
         }
     }
 
+    /// Why nothing can be written any more, if that is so. The process must stop.
+    #[must_use]
+    pub fn failure(&self) -> Option<&StorageError> {
+        match &self.engine {
+            Engine::Lsm(lsm) => lsm.failure(),
+            Engine::Memory(_) => None,
+        }
+    }
+
     /// What people call the engine.
     #[must_use]
     pub const fn engine_name(&self) -> &'static str {

@@ -6,9 +6,12 @@ use quorate_core::storage::Change;
 
 use super::*;
 
+/// A row to be set, or removed.
+type Row = (Space, Vec<u8>, Option<Vec<u8>>);
+
 #[derive(Clone, Debug)]
 enum Step {
-    Apply(Vec<(Space, Vec<u8>, Option<Vec<u8>>)>),
+    Apply(Vec<Row>),
     Scan { space: Space, from: Vec<u8>, to: Option<Vec<u8>>, rows: u32, bytes: u32 },
     Sync,
     Reopen,
@@ -35,12 +38,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn batch(changes: &[(Space, Vec<u8>, Option<Vec<u8>>)]) -> Batch {
-    let change = |(space, key, row): &(Space, Vec<u8>, Option<Vec<u8>>)| Change {
-        space: *space,
-        key: key.clone().into(),
-        row: row.clone().map(Bytes::from),
-    };
+fn batch(changes: &[Row]) -> Batch {
+    let change =
+        |(space, key, row): &Row| Change { space: *space, key: key.clone().into(), row: row.clone().map(Bytes::from) };
     Batch { changes: changes.iter().map(change).collect() }
 }
 
