@@ -1,11 +1,13 @@
 //! The command line: what can be asked for, and the exit codes. 0 is success, 1 a failure of what was asked, 2 a mistake
 //! in how it was asked.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::client::{self, ClientCommand};
 use crate::config::{self, Options, Settings};
 use crate::{logging, serve};
 
@@ -28,6 +30,8 @@ enum Command {
     /// TOML file that --config names. A flag beats the environment, the environment beats the file. Also understood:
     /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, REPLICATION_FACTOR and BOOTSTRAP=true (no seed).
     Serve(ServeArguments),
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 #[derive(Args, Debug)]
@@ -52,6 +56,7 @@ pub fn run() -> ExitCode {
     };
     match cli.command {
         Command::Serve(arguments) => serve_node(arguments),
+        Command::Client(command) => ask_cluster(command),
     }
 }
 
@@ -70,6 +75,17 @@ fn serve_node(arguments: ServeArguments) -> ExitCode {
     // The machines' threads still lean on it; the end of the process ends them all.
     std::mem::forget(runtime);
     match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn ask_cluster(command: ClientCommand) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    match runtime.block_on(client::run(command, &mut io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

@@ -4,6 +4,7 @@
 //! can see it.
 
 pub mod cli;
+pub mod client;
 mod clocks;
 pub mod config;
 pub mod http;

@@ -1,0 +1,8 @@
+//! The commands of the command line that talk to a running cluster. They ask the first endpoint that can be reached and
+//! show what it answers; nothing is decided here.
+
+mod command;
+mod connection;
+mod table;
+
+pub use command::{ClientArguments, ClientCommand, ClientError, run};
