@@ -1,0 +1,13 @@
+//! The page of Quorate: a simulated cluster to look at, to talk to and to break. What is drawn is computed here from
+//! pictures of the cluster, in pure functions that are tested natively; nothing of the protocol is decided here.
+
+pub mod clock;
+pub mod command;
+pub mod faults;
+#[cfg(test)]
+mod fixture;
+pub mod mark;
+pub mod model;
+pub mod story;
+pub mod trace;
+pub mod words;

@@ -1,0 +1,258 @@
+//! What happened, in the reader's words and with a time: the text twin of the picture, and what is read aloud. Tells each
+//! thing once (five nodes that notice one crash are one sentence); never shows an id or an enum name.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use quorate_core::event::{Event, EventKind, OperationKind};
+use quorate_core::id::{Key, NodeId};
+use quorate_core::membership::State;
+use quorate_core::sim::Action;
+use quorate_core::sim::DiskFate;
+use quorate_core::time::Time;
+
+use crate::words;
+
+/// Most sentences that are kept.
+const LINES_MAX: usize = 200;
+
+/// How a sentence is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Somebody did something to the cluster.
+    Deed,
+    /// Something went wrong.
+    Bad,
+    /// Something went well.
+    Good,
+    /// Something changed.
+    Plain,
+}
+
+/// One sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When it happened.
+    pub at: Time,
+    /// What happened.
+    pub text: String,
+    /// How it is meant.
+    pub tone: Tone,
+}
+
+/// What has been told so far.
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    lines: VecDeque<Line>,
+    /// What was last told of a member: its incarnation and its state.
+    members: BTreeSet<(NodeId, u64, State)>,
+    /// The newest layout that was told of.
+    layout: u64,
+}
+
+impl Story {
+    /// The sentences, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().rev()
+    }
+
+    /// Tells what an event says, if it says anything new.
+    pub fn tell(&mut self, event: &Event) {
+        if let Some((text, tone)) = self.sentence(event) {
+            self.push(Line { at: event.at, text, tone });
+        }
+    }
+
+    /// Tells what somebody did.
+    pub fn tell_deed(&mut self, at: Time, text: String) {
+        self.push(Line { at, text, tone: Tone::Deed });
+    }
+
+    fn push(&mut self, line: Line) {
+        if self.lines.len() == LINES_MAX {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    fn sentence(&mut self, event: &Event) -> Option<(String, Tone)> {
+        let node = &event.node;
+        Some(match &event.kind {
+            EventKind::Started { boot: 1 } | EventKind::LayoutRefused { .. } => return None,
+            EventKind::Started { .. } => (format!("{node} started again"), Tone::Good),
+            EventKind::Crashed => (format!("{node} crashed"), Tone::Bad),
+            EventKind::Stopped => (format!("{node} stopped, and said goodbye"), Tone::Plain),
+            EventKind::Founded { .. } => (format!("{node} founded the cluster"), Tone::Plain),
+            EventKind::JoinedCluster { through, .. } => (format!("{node} joined through {through}"), Tone::Good),
+            EventKind::JoinRefused { other, reason } => (format!("{node} and {other}: {reason}"), Tone::Bad),
+            EventKind::MemberChanged { member, now, incarnation, before, .. } => {
+                return self.member(node, member, *before, *now, *incarnation);
+            }
+            EventKind::LayoutChanged { version, owners } => {
+                if *version <= self.layout {
+                    return None;
+                }
+                self.layout = *version;
+                (format!("the ring has {}", words::count(u64::from(*owners), "owner")), Tone::Plain)
+            }
+            EventKind::Replied { operation, key, error: None } => done(node, *operation, key),
+            EventKind::Replied { operation, key, error: Some(code) } if code == "not_found" => {
+                (format!("{node} answered the {} of {key}: there is none", words::verb(*operation)), Tone::Plain)
+            }
+            EventKind::Replied { operation, key, error: Some(code) } => {
+                (format!("{node} could not {} {key}: {}", words::verb(*operation), code.replace('_', " ")), Tone::Bad)
+            }
+            EventKind::QuorumMissed { operation, key, by, needed } => {
+                let answers = words::count(u64::from(*needed), "answer");
+                let had = words::list(by);
+                (format!("{node} needed {answers} to {} {key}; only {had} answered", words::verb(*operation)), Tone::Bad)
+            }
+            EventKind::Conflict { key, siblings } => (format!("{key} has {siblings} values side by side"), Tone::Bad),
+            EventKind::Repaired { key, replica } => (format!("{node} sent {replica} what it missed of {key}"), Tone::Good),
+            EventKind::DotRefused { key } => (format!("{node} refused a version of {key} it had seen replaced"), Tone::Plain),
+            EventKind::Synced { objects } if *objects > 0 => {
+                (format!("{node} pulled {}", words::count(*objects, "object")), Tone::Good)
+            }
+            EventKind::Rejected { from, reason } => (format!("{node} refused what {from} sent: {reason}"), Tone::Bad),
+            EventKind::StorageFailed { reason } => (format!("{node}: the disk said no: {reason}"), Tone::Bad),
+            EventKind::Synced { .. }
+            | EventKind::Sent { .. }
+            | EventKind::Delivered { .. }
+            | EventKind::Lost { .. }
+            | EventKind::Requested { .. }
+            | EventKind::VoteCounted { .. }
+            | EventKind::QuorumMet { .. }
+            | EventKind::Stored { .. } => return None,
+        })
+    }
+
+    fn member(
+        &mut self,
+        observer: &NodeId,
+        member: &NodeId,
+        before: Option<State>,
+        now: State,
+        incarnation: u64,
+    ) -> Option<(String, Tone)> {
+        if observer == member || !self.members.insert((member.clone(), incarnation, now)) {
+            return None;
+        }
+        Some(match (before, now) {
+            (None, State::Alive) => return None,
+            (_, State::Alive) => (format!("{observer} heard of {member} again"), Tone::Good),
+            (_, State::Suspected) => (format!("{observer} suspects {member}"), Tone::Bad),
+            (_, State::Dead) => (format!("{observer} declares {member} dead"), Tone::Bad),
+            (_, State::Left) => (format!("{member} left for good"), Tone::Plain),
+        })
+    }
+}
+
+fn done(node: &NodeId, operation: OperationKind, key: &Key) -> (String, Tone) {
+    match operation {
+        OperationKind::Put => (format!("{node} acknowledged {key}"), Tone::Good),
+        OperationKind::Get => (format!("{node} answered what {key} is"), Tone::Good),
+        OperationKind::Delete => (format!("{node} acknowledged that {key} is deleted"), Tone::Good),
+    }
+}
+
+/// What somebody does to the cluster, as a sentence; nothing for what an event tells by itself.
+#[must_use]
+pub fn deed(action: &Action) -> Option<String> {
+    match action {
+        Action::Client { .. } | Action::Stop { .. } | Action::Restart { .. } => None,
+        Action::Crash { disk: DiskFate::Kept, .. } => None,
+        Action::Crash { node, disk: DiskFate::Lost } => Some(format!("you took {node}’s disk away")),
+        Action::Add => Some("you added a node".into()),
+        Action::Partition { groups } => {
+            let sides: Vec<_> = groups.iter().map(|group| words::list(group)).collect();
+            Some(match sides.as_slice() {
+                [one] => format!("you cut {one} off"),
+                _ => format!("you split the cluster: {}", sides.join(" | ")),
+            })
+        }
+        Action::Link { from, to, cut: true, .. } => Some(format!("you cut {from} → {to}")),
+        Action::Link { from, to, cut: false, loss_per_million: 0 } => Some(format!("you mended {from} → {to}")),
+        Action::Link { from, to, loss_per_million, .. } => {
+            Some(format!("you made {from} → {to} lose {} %", loss_per_million / 10_000))
+        }
+        Action::Heal => Some("you healed every link".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{event, key, node};
+
+    fn told(events: &[(&str, EventKind)]) -> Vec<String> {
+        let mut story = Story::default();
+        for (number, (at, kind)) in (1..).zip(events) {
+            story.tell(&event(number, None, 2_400, at, kind.clone()));
+        }
+        story.newest_first().map(|line| line.text.clone()).collect()
+    }
+
+    fn change(member: &str, now: State, incarnation: u64) -> EventKind {
+        let before = Some(State::Alive);
+        EventKind::MemberChanged { member: node(member), before, now, incarnation, reason: "no answer".into() }
+    }
+
+    #[test]
+    fn what_several_nodes_notice_is_told_once() {
+        let story = told(&[
+            ("B", EventKind::Crashed),
+            ("A", change("B", State::Suspected, 1)),
+            ("C", change("B", State::Suspected, 1)),
+            ("D", change("B", State::Dead, 1)),
+            ("A", change("B", State::Dead, 1)),
+            ("A", change("B", State::Alive, 2)),
+            ("A", change("B", State::Suspected, 2)),
+        ]);
+        assert_eq!(
+            story,
+            ["A suspects B", "A heard of B again", "D declares B dead", "A suspects B", "B crashed"],
+            "newest first"
+        );
+    }
+
+    #[test]
+    fn operations_and_their_failures_are_told() {
+        let replied = |error: Option<&str>| EventKind::Replied {
+            operation: OperationKind::Put,
+            key: key("cart"),
+            error: error.map(Into::into),
+        };
+        let missed = EventKind::QuorumMissed { operation: OperationKind::Get, key: key("cart"), by: vec![node("A")], needed: 2 };
+        for (kind, text) in [
+            (replied(None), "A acknowledged cart"),
+            (replied(Some("quorum_not_met")), "A could not put cart: quorum not met"),
+            (missed, "A needed 2 answers to get cart; only A answered"),
+            (EventKind::Conflict { key: key("cart"), siblings: 2 }, "cart has 2 values side by side"),
+        ] {
+            assert_eq!(told(&[("A", kind)]), [text]);
+        }
+    }
+
+    #[test]
+    fn the_traffic_itself_is_not_told() {
+        let sent = EventKind::Sent { to: node("B"), message: quorate_core::event::MessageKind::Gossip, key: None };
+        assert!(told(&[("A", sent), ("A", EventKind::Started { boot: 1 })]).is_empty());
+    }
+
+    #[test]
+    fn deeds_are_told_as_done_by_the_reader() {
+        let split = Action::Partition { groups: vec![vec![node("A"), node("B")]] };
+        assert_eq!(deed(&split).as_deref(), Some("you cut A and B off"));
+        assert_eq!(deed(&Action::Heal).as_deref(), Some("you healed every link"));
+        assert_eq!(deed(&Action::Stop { node: node("A") }), None, "the event says so");
+    }
+
+    #[test]
+    fn the_story_is_bounded() {
+        let mut story = Story::default();
+        for number in 0..1_000 {
+            story.tell_deed(Time::from_ms(number), format!("deed {number}"));
+        }
+        assert_eq!(story.newest_first().count(), LINES_MAX);
+        assert_eq!(story.newest_first().next().map(|line| line.text.as_str()), Some("deed 999"));
+    }
+}
