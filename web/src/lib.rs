@@ -8,6 +8,8 @@ pub mod faults;
 mod fixture;
 pub mod mark;
 pub mod model;
+pub mod spacetime;
+pub mod stage;
 pub mod story;
 pub mod trace;
 pub mod words;

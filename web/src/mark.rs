@@ -75,6 +75,8 @@ pub enum Token {
     Node2,
     /// A letter on a replica of the selected key.
     OnNode,
+    /// A letter on any other node.
+    OnDisc,
     /// A band segment.
     Segment,
     /// Its neighbour.
@@ -107,7 +109,7 @@ pub enum Token {
 
 impl Token {
     /// Every token.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Stage,
         Self::Ink,
         Self::Ink2,
@@ -117,6 +119,7 @@ impl Token {
         Self::Node,
         Self::Node2,
         Self::OnNode,
+        Self::OnDisc,
         Self::Segment,
         Self::SegmentAlternate,
         Self::Client,
@@ -146,6 +149,7 @@ impl Token {
             Self::Node => "--node",
             Self::Node2 => "--node2",
             Self::OnNode => "--on-node",
+            Self::OnDisc => "--on-disc",
             Self::Segment => "--segment",
             Self::SegmentAlternate => "--segment-alternate",
             Self::Client => "--client",
