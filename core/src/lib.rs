@@ -4,7 +4,7 @@
 //! handed in; what it wants done comes back as values. `no_std` is the cheap proof: sockets, threads, `Instant` and
 //! randomly seeded hash maps cannot even be named here.
 //!
-//! Two machines make a node: `node::Node` (who is alive, who owns what) and `shard::Shard` (the data of some slices of
+//! Two machines make a node: [`node::Node`] (who is alive, who owns what) and [`shard::Shard`] (the data of some slices of
 //! the ring). Both have one way in and one way out, `step`. A shell feeds them and does what they say: the native server,
 //! or the simulated world in `sim`.
 #![no_std]
@@ -14,12 +14,22 @@ extern crate alloc;
 
 pub mod causality;
 pub mod config;
+pub mod effects;
+pub mod error;
+pub mod event;
 pub mod hash;
 pub mod id;
+pub mod layout;
 pub mod limits;
 pub mod membership;
+pub mod message;
+pub mod node;
 pub mod ring;
 pub mod rng;
+pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod storage;
 pub mod time;
 pub mod value;
+pub mod view;

@@ -26,6 +26,10 @@ pub const COUNTER_MAX: u64 = 1 << 62;
 pub const DOT_LEASE: u64 = 10_000;
 /// A stamp this far ahead of the wall clock is not adopted by the hybrid clock.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(60);
+/// Most spans of one actor in one sibling set. Each is the trace of a crash; the actor then closes its oldest gap.
+pub const SPANS_PER_ACTOR_MAX: usize = 16;
+/// Most tokens of one node, whatever its weight: about a hundred times the usual share.
+pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
 /// Greatest replication factor.
 pub const REPLICATION_MAX: u8 = 16;
 /// Most members a node remembers.

@@ -9,6 +9,8 @@ use core::ops::Bound;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::hash::StableHasher;
+
 /// Numbers the batches of one store: everything up to a durable one is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Seq(pub u64);
@@ -144,6 +146,15 @@ impl MemoryStore {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Puts every row into a hash of the state.
+    pub fn hash_into(&self, hasher: &mut StableHasher) {
+        for ((space, key), row) in &self.rows {
+            hasher.u8(u8::from(*space == Space::Objects));
+            hasher.bytes(key);
+            hasher.bytes(row);
+        }
     }
 
     fn set(&mut self, change: Change) {

@@ -1,1 +1,461 @@
-//! Who is alive.
+//! Who is alive: SWIM with Lifeguard. Probes the members in turn, asks others to probe those that do not answer, suspects
+//! before it buries, lets the suspect speak, spreads what it hears on the back of its own messages, and compares lists with
+//! others now and then, also with those it believes dead, so that a healed partition finds itself.
+//!
+//! It never says who owns anything (the layout does), never does IO, never reads a clock, and never takes a member's word
+//! about another as that other's own: only a member itself raises its incarnation.
+//!
+//! Das, Gupta and Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002.
+//! Dadgar, Phillips and Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2017.
+//!
+//! Three things differ from the papers:
+//! - A death heard in an exchange of lists (perhaps old, perhaps from the other side of a partition) about a member that
+//!   this node hears itself is not taken over: the accused is asked to answer for itself.
+//! - How many confirmations shorten a suspicion depends on how many members could give one *now*.
+//! - A timer that comes late says that this process stood still: what it could not hear meanwhile is held against nobody.
+
+mod effects;
+mod health;
+mod judgement;
+mod member;
+mod message;
+mod probe;
+mod rumor;
+mod suspicion;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use effects::{Change, ChangeKind, Effects, Why};
+pub use health::LOCAL_HEALTH_WORST;
+pub use member::{INCARNATION_JUMP_MAX, INCARNATION_MAX, Known, Member, MemberError, State, Version};
+pub use message::{
+    Claim, Digest, DigestEntry, MembershipMessage, MessageError, PIGGYBACK_BYTES_MAX, PIGGYBACK_CLAIMS_MAX,
+    SYNC_BYTES_MAX, SYNC_MEMBERS_MAX,
+};
+pub use rumor::Rumor;
+
+use crate::config::Timing;
+use crate::id::NodeId;
+use crate::rng::Rng;
+use crate::time::Time;
+use health::Health;
+use probe::Probing;
+use rumor::Rumors;
+use suspicion::{Limits, Suspicion};
+
+/// How many random members hear the news in one round of gossip.
+const GOSSIP_FANOUT: usize = 3;
+/// How many remembered members are asked for their list at a start.
+const START_FANOUT: usize = 3;
+
+/// How many members are in each state, this node included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Answering.
+    pub alive: u64,
+    /// Suspected.
+    pub suspect: u64,
+    /// Dead, tidily stopped ones included.
+    pub dead: u64,
+    /// Gone for good.
+    pub left: u64,
+}
+
+/// The list of members as one node has it, and the protocol that keeps it true.
+///
+/// Calls that take `now` must not see it go back; every one of them may want messages sent. After each, the caller arranges
+/// for [`Membership::on_timer`] at [`Membership::next_wake`]. Spurious calls of it do nothing.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    me: NodeId,
+    timing: Timing,
+    rng: Rng,
+    /// Everybody known, this node included.
+    members: BTreeMap<NodeId, Known>,
+    suspicions: BTreeMap<NodeId, Suspicion>,
+    rumors: Rumors,
+    probing: Probing,
+    health: Health,
+    stage: Stage,
+    next_gossip: Time,
+    next_push_pull: Time,
+    /// A stranger is asked who it is at most once in a probe interval.
+    next_inquiry: Time,
+    /// What [`Membership::next_wake`] says.
+    wake: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Made, but not yet told what time it is.
+    New,
+    Running,
+    /// Has said good-bye; hears and says nothing any more.
+    Gone,
+}
+
+impl Membership {
+    /// The list of a node that starts. It comes to life with the first call that takes the time, which should follow at
+    /// once: that one asks remembered members for their lists.
+    ///
+    /// `me` must be [`State::Alive`] at an incarnation above every one that this node has ever shown (one above the one
+    /// that was persisted last; 1 for a new node). `remembered` is the persisted list: its members are taken at their last
+    /// state. Records out of bounds are left out.
+    ///
+    /// # Panics
+    /// When `me` is not alive or out of bounds.
+    #[must_use]
+    pub fn new(me: Member, timing: Timing, mut rng: Rng, remembered: Vec<Member>) -> Self {
+        assert!(me.state == State::Alive, "a node starts alive");
+        assert!(me.check().is_ok(), "a node's own record keeps the bounds");
+        let mut members = BTreeMap::new();
+        let mut incarnation = me.incarnation;
+        for member in remembered {
+            if member.check().is_err() {
+                continue;
+            }
+            if member.node == me.node {
+                incarnation = incarnation.max(member.incarnation.saturating_add(1)).min(INCARNATION_MAX);
+                continue;
+            }
+            let by = if member.state == State::Alive || member.stopped { &member.node } else { &me.node };
+            let by = by.clone();
+            members.insert(member.node.clone(), Known::new(member, by, Time::ZERO));
+            if members.len() + 1 >= crate::limits::MEMBERS_MAX {
+                break;
+            }
+        }
+        let name = me.node.clone();
+        let me = Member { incarnation, ..me };
+        members.insert(name.clone(), Known::new(me, name.clone(), Time::ZERO));
+        let probing = Probing::new(&mut rng);
+        Self {
+            me: name,
+            timing,
+            rng,
+            members,
+            suspicions: BTreeMap::new(),
+            rumors: Rumors::default(),
+            probing,
+            health: Health::default(),
+            stage: Stage::New,
+            next_gossip: Time::ZERO,
+            next_push_pull: Time::ZERO,
+            next_inquiry: Time::ZERO,
+            wake: Some(Time::ZERO),
+        }
+    }
+
+    /// Takes a message from a peer whose connection has shown that it belongs to this cluster.
+    ///
+    /// A sender that is not in the list is no member by that alone. It is answered, so that it does not take this node for
+    /// dead, its news is judged like anybody's, and a ping from it starts an exchange of lists, which makes it a member by
+    /// its own word: members that have forgotten each other find each other again.
+    ///
+    /// # Errors
+    /// [`MessageError`] when the message breaks the rules; it is dropped whole and nothing has changed.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        from: &NodeId,
+        message: MembershipMessage,
+        out: &mut Effects,
+    ) -> Result<(), MessageError> {
+        if *from == self.me {
+            return Err(MessageError::OwnName);
+        }
+        message.check(from)?;
+        if self.stage == Stage::Gone {
+            return Ok(());
+        }
+        self.begin(now, out);
+        if let Some(known) = self.members.get_mut(from) {
+            known.last_seen = Some(now);
+            known.heartbeats = known.heartbeats.saturating_add(1);
+        }
+        match message {
+            MembershipMessage::Ping { sequence, claims } => {
+                self.hear(now, from, claims, out);
+                let claims = self.claims_for(from);
+                out.sends.push((from.clone(), MembershipMessage::Ack { sequence, claims }));
+                self.inquire(now, from, out);
+            }
+            MembershipMessage::Ack { sequence, claims } => {
+                self.hear(now, from, claims, out);
+                self.on_ack(from, sequence, out);
+            }
+            MembershipMessage::PingRequest { sequence, target, claims } => {
+                self.hear(now, from, claims, out);
+                self.on_ping_request(now, from, sequence, &target, out);
+            }
+            MembershipMessage::Nack { sequence, claims } => {
+                self.hear(now, from, claims, out);
+                self.probing.on_nack(from, sequence);
+            }
+            MembershipMessage::Gossip { claims } => self.hear(now, from, claims, out),
+            MembershipMessage::Digest(digest) => self.on_digest(now, from, digest, out),
+            MembershipMessage::Records { claims, wanted } => self.on_records(now, from, claims, wanted, out),
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Does what is due. To be called at [`Membership::next_wake`]; calls at other times do no harm.
+    pub fn on_timer(&mut self, now: Time, out: &mut Effects) {
+        if self.stage == Stage::Gone {
+            return;
+        }
+        self.begin(now, out);
+        self.conclude_probes(now, out);
+        self.bury_suspects(now, out);
+        if now >= self.probing.next {
+            self.probe_next(now, out);
+        }
+        if now >= self.next_push_pull {
+            self.push_pull(now, out);
+        }
+        if now >= self.next_gossip {
+            self.gossip(now, out);
+        }
+        self.settle(now);
+    }
+
+    /// When [`Membership::on_timer`] is wanted next; `None` once stopped.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// A request to a member has failed: a reason to probe it now, not a verdict. Does nothing about a member that has been
+    /// heard within a probe interval, or that is not alive anyway.
+    pub fn note_failure(&mut self, now: Time, node: &NodeId, out: &mut Effects) {
+        if self.stage == Stage::Gone {
+            return;
+        }
+        self.begin(now, out);
+        self.probe_early(now, node, out);
+        self.settle(now);
+    }
+
+    /// Takes over a list from `from`: what a joining node is given, or the record that it brings. Each record is judged
+    /// like one heard in an exchange of lists; those out of bounds are left out.
+    pub fn absorb(&mut self, now: Time, from: &NodeId, members: Vec<Member>, out: &mut Effects) {
+        if self.stage == Stage::Gone {
+            return;
+        }
+        self.begin(now, out);
+        for member in members {
+            let owners_word = member.state == State::Alive || member.stopped;
+            let by = if owners_word { member.node.clone() } else { from.clone() };
+            let claim = Claim { member, by };
+            if claim.check().is_ok() {
+                self.learn(now, from, claim, out);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Stops tidily: tells everybody present that this node is dead by its own word, and keeps what it owns. Nothing is
+    /// heard or said afterwards.
+    pub fn stop(&mut self, now: Time, out: &mut Effects) {
+        self.depart(now, State::Dead, out);
+    }
+
+    /// Leaves for good: tells everybody present. Nothing is heard or said afterwards.
+    pub fn leave(&mut self, now: Time, out: &mut Effects) {
+        self.depart(now, State::Left, out);
+    }
+
+    /// Every record, this node's own included: what a joining node is given, and what is worth persisting.
+    #[must_use]
+    pub fn push_pull_state(&self) -> Vec<Member> {
+        self.members.values().map(|known| known.member.clone()).collect()
+    }
+
+    /// Everybody known, this node included, by name.
+    pub fn members(&self) -> impl Iterator<Item = &Known> {
+        self.members.values()
+    }
+
+    /// One member.
+    #[must_use]
+    pub fn member(&self, node: &NodeId) -> Option<&Known> {
+        self.members.get(node)
+    }
+
+    /// This node's own record.
+    #[must_use]
+    pub fn me(&self) -> &Member {
+        &self.own().member
+    }
+
+    /// What is being spread, and how often it was sent.
+    pub fn rumors(&self) -> impl Iterator<Item = &Rumor> {
+        self.rumors.iter()
+    }
+
+    /// How many members are in each state.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for known in self.members.values() {
+            match known.member.state {
+                State::Alive => counts.alive += 1,
+                State::Suspect => counts.suspect += 1,
+                State::Dead => counts.dead += 1,
+                State::Left => counts.left += 1,
+            }
+        }
+        counts
+    }
+
+    /// How unwell this node itself is: 0 (well) to [`LOCAL_HEALTH_WORST`].
+    #[must_use]
+    pub fn local_health(&self) -> u8 {
+        self.health.score()
+    }
+
+    /// How long a suspect that several members suspect has to say that it lives, at the present size of the cluster.
+    #[must_use]
+    pub fn suspicion_timeout(&self) -> Duration {
+        let interval = self.timing.probe_interval;
+        suspicion::shortest(interval, self.timing.suspicion_multiplier.get(), self.size())
+    }
+
+    fn own(&self) -> &Known {
+        self.members.get(&self.me).expect("a node is in its own list")
+    }
+
+    fn own_mut(&mut self) -> &mut Known {
+        self.members.get_mut(&self.me).expect("a node is in its own list")
+    }
+
+    /// Members that have not left, this node included.
+    fn size(&self) -> u64 {
+        let counts = self.counts();
+        counts.alive + counts.suspect + counts.dead
+    }
+
+    /// How long suspicions last now. Those who could confirm one: everybody alive but this node.
+    fn suspicion_limits(&self) -> Limits {
+        let counts = self.counts();
+        let multiplier = self.timing.suspicion_multiplier.get();
+        let size = counts.alive + counts.suspect + counts.dead;
+        Limits::new(self.timing.probe_interval, multiplier, size, counts.alive.saturating_sub(1))
+    }
+
+    /// First thing in every call: comes to life, or finds out that it stood still.
+    fn begin(&mut self, now: Time, out: &mut Effects) {
+        self.own_mut().last_seen = Some(now);
+        if self.stage == Stage::New {
+            self.start(now, out);
+            return;
+        }
+        let Some(late) = self.wake.map(|wake| now.since(wake)) else { return };
+        if self.health.is_stall(late, self.timing.probe_timeout) {
+            self.health.worsen(1);
+            self.probing.forget(now + self.timing.probe_interval);
+            for suspicion in self.suspicions.values_mut() {
+                suspicion.extend(late);
+            }
+        }
+    }
+
+    fn start(&mut self, now: Time, out: &mut Effects) {
+        self.stage = Stage::Running;
+        let phase = |rng: &mut Rng, span: Duration| {
+            now + Duration::from_nanos(rng.below(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1)))
+        };
+        self.probing.next = phase(&mut self.rng, self.timing.probe_interval);
+        self.next_push_pull = phase(&mut self.rng, self.timing.push_pull_interval);
+        self.next_gossip = now;
+        self.next_inquiry = now;
+        let mut present = Vec::new();
+        for (node, known) in &mut self.members {
+            known.since = now;
+            if *node == self.me || !known.member.state.is_present() {
+                continue;
+            }
+            present.push(node.clone());
+            if known.member.state == State::Suspect {
+                self.suspicions.insert(node.clone(), Suspicion::new(now, known.by.clone()));
+            }
+        }
+        for node in present {
+            self.probing.enlist(&mut self.rng, node);
+        }
+        out.persist = true;
+        let own = Claim::own(self.me().clone());
+        self.spread(now, own);
+        for node in self.sample(START_FANOUT, |known| known.member.state != State::Left) {
+            self.send_digests(&node, out);
+        }
+    }
+
+    /// Last thing in every call: when to be woken.
+    fn settle(&mut self, now: Time) {
+        let mut wake = self.probing.next.min(self.next_push_pull);
+        wake = self.probing.deadlines().fold(wake, Time::min);
+        if !self.rumors.is_empty() {
+            wake = wake.min(self.next_gossip);
+        }
+        if !self.suspicions.is_empty() {
+            let limits = self.suspicion_limits();
+            wake = self.suspicions.values().map(|suspicion| suspicion.deadline(&limits)).fold(wake, Time::min);
+        }
+        self.wake = Some(wake.max(now));
+    }
+
+    /// Up to `count` random others that fit, each equally likely.
+    fn sample(&mut self, count: usize, fits: impl Fn(&Known) -> bool) -> Vec<NodeId> {
+        let others = self.members.iter().filter(|(node, known)| **node != self.me && fits(known));
+        let mut names: Vec<&NodeId> = others.map(|(node, _)| node).collect();
+        let mut chosen = Vec::new();
+        while chosen.len() < count && !names.is_empty() {
+            let index = self.rng.below(u64::try_from(names.len()).expect("a length fits 64 bits"));
+            chosen.push(names.swap_remove(usize::try_from(index).expect("below a length")).clone());
+        }
+        chosen
+    }
+
+    /// Tells a few random members the news.
+    fn gossip(&mut self, now: Time, out: &mut Effects) {
+        self.next_gossip = now + self.timing.gossip_interval;
+        if self.rumors.is_empty() {
+            return;
+        }
+        let listeners = self.sample(GOSSIP_FANOUT, |known| known.member.state.is_present());
+        if listeners.is_empty() {
+            self.rumors.clear();
+        }
+        for node in listeners {
+            let claims = self.claims_for(&node);
+            if !claims.is_empty() {
+                out.sends.push((node, MembershipMessage::Gossip { claims }));
+            }
+        }
+    }
+
+    /// What rides on a message to `receiver`: first that it is not believed alive, if so, then news.
+    fn claims_for(&mut self, receiver: &NodeId) -> Vec<Claim> {
+        let multiplier = self.timing.retransmit_multiplier.get();
+        let mut news = self.rumors.take(receiver, rumor::sends_max(multiplier, self.size()));
+        let accused = self.members.get(receiver).filter(|known| known.member.state != State::Alive);
+        if let Some(known) = accused {
+            news.insert(0, known.claim());
+        }
+        news
+    }
+
+    fn spread(&mut self, now: Time, claim: Claim) {
+        if self.rumors.is_empty() {
+            self.next_gossip = self.next_gossip.max(now);
+        }
+        self.rumors.add(claim);
+    }
+}

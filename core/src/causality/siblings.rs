@@ -1,0 +1,502 @@
+//! What one replica holds of one key: the versions that nobody who saw them has overwritten, and what is known to be
+//! history. It never asks which version is newer to decide which one stays.
+//!
+//! For every dot of the key a set is in one of three states: it does not know the dot, the dot's version is live, or it has
+//! been superseded. Only this way forward is possible, and a merge takes the later state of each dot. So merging is
+//! commutative, associative and idempotent whatever the sets, and no order, repetition or loss of messages can make two
+//! replicas differ for good (the causal replicated data types of Almeida, Shoker and Baquero, "Delta state replicated data
+//! types", 2018).
+
+use alloc::collections::btree_map::Entry;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use super::{Dot, DotSpan, FreshDot, Malformed, Stamp, VersionVector};
+use crate::id::RequestKey;
+use crate::limits;
+use crate::value::Value;
+
+/// One version of a key. The order is by stamp; a tie is broken by content, and a value is above a deletion.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// When it was written.
+    pub stamp: Stamp,
+    /// What was written; nothing is a deletion (a tombstone).
+    pub value: Option<Value>,
+    /// What the client named the write with, so that a retry is the same write.
+    pub request: Option<RequestKey>,
+}
+
+/// A set that would have more spans than any honest one. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a sibling set of {found} spans: there may be {}", limits::ACTORS_MAX)]
+pub struct SpanLimit {
+    /// Spans it would have.
+    pub found: usize,
+}
+
+/// Why a write was not accepted under its dot. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpdateError {
+    /// A dot that was thought fresh is covered already: a context or a peer claims it. The write needs another dot.
+    #[error("dot {dot} is already covered: the write needs one above {covered_upto}")]
+    Covered {
+        /// The dot.
+        dot: Dot,
+        /// The greatest counter of its actor that is covered: the floor for [`super::Issuer::next`].
+        covered_upto: u64,
+    },
+    /// The context brings too many spans.
+    #[error(transparent)]
+    Spans(#[from] SpanLimit),
+}
+
+/// The siblings of one key at one replica. Equal sets know and hold the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SiblingSet {
+    /// Every dot of the key that this set has heard of, live or superseded.
+    known: VersionVector,
+    /// The versions that nothing known has superseded. Their dots are known.
+    live: BTreeMap<Dot, Version>,
+}
+
+impl SiblingSet {
+    /// The set of a key that was never written.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { known: VersionVector::new(), live: BTreeMap::new() }
+    }
+
+    /// Takes in what another replica holds. Says whether anything changed here.
+    ///
+    /// Two versions with the same dot are a broken promise; the greater one stays, so that even then all replicas agree.
+    ///
+    /// # Errors
+    /// [`SpanLimit`] when the two together know of more than any honest set does. Nothing was changed.
+    pub fn merge(&mut self, other: &Self) -> Result<bool, SpanLimit> {
+        let mut known = self.known.clone();
+        let mut changed = known.merge(&other.known);
+        check_spans(&known)?;
+
+        let before = self.live.len();
+        self.live.retain(|dot, _| other.live.contains_key(dot) || !other.known.covers(*dot));
+        changed |= self.live.len() < before;
+        for (dot, version) in &other.live {
+            match self.live.entry(*dot) {
+                Entry::Vacant(place) if !self.known.covers(*dot) => {
+                    place.insert(version.clone());
+                }
+                Entry::Occupied(mut place) if place.get() < version => {
+                    place.insert(version.clone());
+                    changed = true;
+                }
+                Entry::Vacant(_) | Entry::Occupied(_) => {}
+            }
+        }
+        self.known = known;
+        self.assert_live_is_known();
+        Ok(changed)
+    }
+
+    /// Accepts a write at the actor's own store: what the context covers is superseded, here now and elsewhere when it
+    /// arrives there, and the version is live under its dot. Everything else stays as a sibling.
+    ///
+    /// # Errors
+    /// [`UpdateError`]. Nothing was changed.
+    pub fn update(&mut self, context: &VersionVector, fresh: FreshDot, version: Version) -> Result<(), UpdateError> {
+        let dot = fresh.dot();
+        if self.known.covers(dot) || context.covers(dot) {
+            let covered_upto = self.known.get(dot.actor).max(context.get(dot.actor));
+            return Err(UpdateError::Covered { dot, covered_upto });
+        }
+        let mut known = self.known.clone();
+        known.merge(context);
+        known.cover(DotSpan { actor: dot.actor, after: self.nothing_issued_after(fresh, context), upto: dot.counter });
+        // So that clocks stay bounded: a loss that is so many crashes old is taken for repaired.
+        while known.spans_of(dot.actor).count() > limits::SPANS_PER_ACTOR_MAX {
+            known.close_oldest_gap(dot.actor);
+        }
+        check_spans(&known)?;
+
+        self.known = known;
+        self.live.retain(|live, _| !context.covers(*live));
+        self.live.insert(dot, version);
+        self.assert_live_is_known();
+        Ok(())
+    }
+
+    /// The counter after which the actor of a fresh dot has surely issued no other one for this key: its last one here;
+    /// but only the counter before, if the store may have forgotten some: it lost its tail in a crash since then, it does
+    /// not have the key at all, or the writer has seen dots of this actor that the store does not know.
+    fn nothing_issued_after(&self, fresh: FreshDot, context: &VersionVector) -> u64 {
+        let dot = fresh.dot();
+        let last = self.known.get(dot.actor);
+        let whole = last > 0 && last >= fresh.remembered_after() && self.known.descends_for(dot.actor, context);
+        if whole { last.min(dot.counter - 1) } else { dot.counter - 1 }
+    }
+
+    /// Everything this set has heard of: what a reader of all its live versions has seen. A write with it as its context
+    /// replaces exactly these versions.
+    #[must_use]
+    pub const fn context(&self) -> &VersionVector {
+        &self.known
+    }
+
+    /// Whether the dot's version is live here.
+    #[must_use]
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.live.contains_key(&dot)
+    }
+
+    /// Whether the dot is known here to be superseded.
+    #[must_use]
+    pub fn is_covered(&self, dot: Dot) -> bool {
+        self.known.covers(dot) && !self.contains(dot)
+    }
+
+    /// The live versions, deletions among them, in the order of their dots.
+    pub fn live(&self) -> impl DoubleEndedIterator<Item = (Dot, &Version)> {
+        self.live.iter().map(|(dot, version)| (*dot, version))
+    }
+
+    /// How many versions are live, deletions among them: what the limit on siblings counts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether no version is live: the key was never written, as far as is known here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Whether the key was written and only deletions are left.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        !self.is_empty() && self.live.values().all(|version| version.value.is_none())
+    }
+
+    /// What a reader is shown: the live versions that are no deletions, newest first, and of equal values only the newest.
+    #[must_use]
+    pub fn values(&self) -> Vec<(Dot, &Version)> {
+        let mut values: Vec<_> = self.live().filter(|(_, version)| version.value.is_some()).collect();
+        values.sort_unstable_by_key(|&(dot, version)| Reverse((version.stamp, &version.value, dot)));
+        let mut shown = BTreeSet::new();
+        values.retain(|(_, version)| shown.insert(&version.value));
+        values
+    }
+
+    /// The newest live version by its stamp, be it a deletion: what is left where the last writer wins.
+    #[must_use]
+    pub fn newest(&self) -> Option<(Dot, &Version)> {
+        self.live().max_by_key(|&(dot, version)| (version, dot))
+    }
+
+    /// Whether this set has everything that the other one has: merging that one would change nothing.
+    #[must_use]
+    pub fn descends(&self, other: &Self) -> bool {
+        self.known.descends(&other.known)
+            && self.live.keys().all(|dot| other.live.contains_key(dot) || !other.known.covers(*dot))
+    }
+
+    /// How the two are ordered: greater is who has everything of the other and more; none if each has something that the
+    /// other has not.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Option<Ordering> {
+        match (self.descends(other), other.descends(self)) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Greater),
+            (false, true) => Some(Ordering::Less),
+            (false, false) => None,
+        }
+    }
+
+    /// A hash of the live dots in their order, for comparing replicas: 16 bytes of SHA-256. It does not depend on how much
+    /// history a replica still knows, and says nothing of the key.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        for dot in self.live.keys() {
+            hash.update(dot.actor.0.to_be_bytes());
+            hash.update(dot.counter.to_be_bytes());
+        }
+        let digest = hash.finalize();
+        *digest.first_chunk::<16>().expect("a SHA-256 has 32 bytes")
+    }
+
+    fn assert_live_is_known(&self) {
+        for dot in self.live.keys() {
+            assert!(self.known.covers(*dot), "{dot:?} is live and not known");
+        }
+    }
+}
+
+fn check_spans(known: &VersionVector) -> Result<(), SpanLimit> {
+    if known.len() > limits::ACTORS_MAX { Err(SpanLimit { found: known.len() }) } else { Ok(()) }
+}
+
+/// A set as it is stored and travels: a live dot is named by the span that covers it and its number in that span.
+#[derive(Serialize, Deserialize)]
+struct Wire<V> {
+    known: VersionVector,
+    live: Vec<(u32, u64, V)>,
+}
+
+impl Serialize for SiblingSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut spans = self.known.iter().zip(0_u32..);
+        let mut span = spans.next();
+        let mut live = Vec::with_capacity(self.live.len());
+        for (dot, version) in &self.live {
+            // Both are in order: the span is this one or a later one.
+            while let Some((here, index)) = span {
+                if here.actor == dot.actor && dot.counter <= here.upto {
+                    live.push((index, dot.counter - here.after, version));
+                    break;
+                }
+                span = spans.next();
+            }
+        }
+        assert_eq!(live.len(), self.live.len(), "a live dot is known");
+        Wire { known: self.known.clone(), live }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SiblingSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::<Version>::deserialize(deserializer)?;
+        Self::try_from(wire).map_err(serde::de::Error::custom)
+    }
+}
+
+impl TryFrom<Wire<Version>> for SiblingSet {
+    type Error = Malformed;
+
+    fn try_from(wire: Wire<Version>) -> Result<Self, Malformed> {
+        if wire.live.len() > limits::SIBLINGS_WIRE_MAX {
+            return Err(Malformed::SiblingCount { found: wire.live.len() });
+        }
+        let spans: Vec<_> = wire.known.iter().collect();
+        let mut live: BTreeMap<Dot, Version> = BTreeMap::new();
+        for (index, offset, version) in wire.live {
+            let span = usize::try_from(index).ok().and_then(|index| spans.get(index));
+            let Some(span) = span.filter(|span| 0 < offset && offset <= span.upto - span.after) else {
+                return Err(Malformed::UnknownDot { span: index, offset });
+            };
+            let dot = Dot { actor: span.actor, counter: span.after + offset };
+            if live.last_key_value().is_some_and(|(last, _)| *last >= dot) {
+                return Err(Malformed::DotOrder { dot });
+            }
+            if let Some(value) = &version.value
+                && value.bytes.len() > limits::VALUE_BYTES_MAX
+            {
+                return Err(Malformed::ValueLength { length: value.bytes.len() });
+            }
+            live.insert(dot, version);
+        }
+        Ok(Self { known: wire.known, live })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::ActorId;
+
+    const A: ActorId = ActorId(1);
+    const B: ActorId = ActorId(2);
+
+    fn version(wall_ms: u64, value: Option<&str>) -> Version {
+        let value = value.map(|text| Value::json(alloc::string::String::from(text)));
+        Version { stamp: Stamp { wall_ms, logical: 0 }, value, request: None }
+    }
+
+    /// A set that knows the spans and has these dots live, whatever their history.
+    fn set(known: &[(ActorId, u64, u64)], live: Vec<(Dot, Version)>) -> SiblingSet {
+        let mut vector = VersionVector::new();
+        for &(actor, after, upto) in known {
+            vector.cover(DotSpan { actor, after, upto });
+        }
+        let live: BTreeMap<_, _> = live.into_iter().filter(|(dot, _)| vector.covers(*dot)).collect();
+        SiblingSet { known: vector, live }
+    }
+
+    fn dot(actor: ActorId, counter: u64) -> Dot {
+        Dot { actor, counter }
+    }
+
+    /// Any sets at all, also such as no schedule leads to, and with different versions under one dot.
+    fn any_set() -> impl Strategy<Value = SiblingSet> {
+        let actor = || prop::sample::select(vec![A, B]);
+        let spans = prop::collection::vec((actor(), 0_u64..8, 1_u64..4), 0..5);
+        let live = prop::collection::vec((actor(), 1_u64..10, 0_u64..3, prop::option::of("[ab]")), 0..8);
+        (spans, live).prop_map(|(spans, live)| {
+            let spans: Vec<_> = spans.into_iter().map(|(actor, after, count)| (actor, after, after + count)).collect();
+            let live = live
+                .into_iter()
+                .map(|(actor, counter, wall, value)| (dot(actor, counter), version(wall, value.as_deref())));
+            set(&spans, live.collect())
+        })
+    }
+
+    fn merged(one: &SiblingSet, other: &SiblingSet) -> SiblingSet {
+        let mut merged = one.clone();
+        let changed = merged.merge(other).expect("few spans");
+        assert_eq!(changed, merged != *one, "a merge says whether it changed anything");
+        merged
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_commutative_associative_and_idempotent(a in any_set(), b in any_set(), c in any_set()) {
+            prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+            prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+            prop_assert_eq!(merged(&a, &a), a.clone());
+            prop_assert_eq!(merged(&merged(&a, &b), &b), merged(&a, &b));
+        }
+
+        #[test]
+        fn the_order_of_sets_is_that_of_merging(a in any_set(), b in any_set()) {
+            let dots = |set: &SiblingSet| (set.known.clone(), set.live.keys().copied().collect::<Vec<_>>());
+            let ab = merged(&a, &b);
+            prop_assert_eq!(a.descends(&b), dots(&ab) == dots(&a));
+            prop_assert!(ab.descends(&a) && ab.descends(&b));
+            let expected = match (dots(&ab) == dots(&a), dots(&ab) == dots(&b)) {
+                (true, true) => Some(Ordering::Equal),
+                (true, false) => Some(Ordering::Greater),
+                (false, true) => Some(Ordering::Less),
+                (false, false) => None,
+            };
+            prop_assert_eq!(a.compare(&b), expected);
+        }
+
+        #[test]
+        fn what_is_written_is_what_is_read(set in any_set()) {
+            let wire = postcard::to_allocvec(&set).expect("serializes");
+            prop_assert_eq!(postcard::from_bytes::<SiblingSet>(&wire).expect("parses"), set.clone());
+            let text = serde_json::to_string(&set).expect("serializes");
+            prop_assert_eq!(serde_json::from_str::<SiblingSet>(&text).expect("parses"), set);
+        }
+
+        #[test]
+        fn hostile_bytes_make_no_set_that_breaks_its_promises(
+            set in any_set(),
+            cut in any::<prop::sample::Index>(),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut wire = postcard::to_allocvec(&set).expect("serializes");
+            let short = &wire[..cut.index(wire.len())];
+            prop_assert!(postcard::from_bytes::<SiblingSet>(short).is_err(), "every byte is needed");
+            for (at, bits) in flips {
+                let at = at.index(wire.len());
+                wire[at] ^= bits;
+            }
+            if let Ok(read) = postcard::from_bytes::<SiblingSet>(&wire) {
+                read.assert_live_is_known();
+                let again = postcard::to_allocvec(&read).expect("serializes");
+                prop_assert_eq!(postcard::from_bytes::<SiblingSet>(&again).expect("parses"), read);
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_sets_are_refused() {
+        let known = set(&[(A, 4, 6), (B, 0, 1)], Vec::new()).known;
+        let live = |dots: &[(u32, u64)]| {
+            let live = dots.iter().map(|&(span, offset)| (span, offset, version(1, None))).collect();
+            SiblingSet::try_from(Wire { known: known.clone(), live })
+        };
+        assert_eq!(
+            live(&[(0, 1), (0, 2), (1, 1)]).map(|set| set.live().map(|(dot, _)| dot).collect()),
+            Ok(vec![dot(A, 5), dot(A, 6), dot(B, 1)])
+        );
+        for (dots, expected) in [
+            (&[(0, 0)][..], Malformed::UnknownDot { span: 0, offset: 0 }),
+            (&[(0, 3)], Malformed::UnknownDot { span: 0, offset: 3 }),
+            (&[(2, 1)], Malformed::UnknownDot { span: 2, offset: 1 }),
+            (&[(0, u64::MAX)], Malformed::UnknownDot { span: 0, offset: u64::MAX }),
+            (&[(0, 1), (0, 1)], Malformed::DotOrder { dot: dot(A, 5) }),
+            (&[(1, 1), (0, 1)], Malformed::DotOrder { dot: dot(A, 5) }),
+        ] {
+            assert_eq!(live(dots), Err(expected), "{dots:?}");
+        }
+    }
+
+    #[test]
+    fn sets_from_outside_are_bounded() {
+        let mut known = VersionVector::new();
+        known.cover(DotSpan { actor: A, after: 0, upto: 20_000 });
+        let live = |count| (1..=count).map(|offset| (0, offset, version(1, None))).collect();
+        assert!(SiblingSet::try_from(Wire { known: known.clone(), live: live(10_000) }).is_ok());
+        let many = SiblingSet::try_from(Wire { known: known.clone(), live: live(10_001) });
+        assert_eq!(many, Err(Malformed::SiblingCount { found: 10_001 }));
+
+        let bytes = vec![0; limits::VALUE_BYTES_MAX + 1];
+        let large = Version { value: Some(Value::json(bytes)), ..version(1, None) };
+        let large = SiblingSet::try_from(Wire { known, live: vec![(0, 1, large)] });
+        assert_eq!(large, Err(Malformed::ValueLength { length: limits::VALUE_BYTES_MAX + 1 }));
+    }
+
+    #[test]
+    fn a_merge_never_makes_a_set_that_cannot_be_read_again() {
+        let of = |actors: core::ops::Range<u128>| {
+            let spans: Vec<_> = actors.map(|actor| (ActorId(actor), 0, 1)).collect();
+            set(&spans, vec![(dot(spans[0].0, 1), version(1, None))])
+        };
+        let mut half = of(0..500);
+        assert_eq!(half.merge(&of(500..1_000)), Ok(true));
+        let before = half.clone();
+        assert_eq!(half.merge(&of(1_000..1_001)), Err(SpanLimit { found: 1_001 }));
+        assert_eq!(half, before);
+    }
+
+    #[test]
+    fn readers_are_shown_each_value_once_and_no_deletion() {
+        let live = vec![
+            (dot(A, 1), version(10, Some("1"))),
+            (dot(A, 2), version(30, Some("2"))),
+            (dot(A, 3), version(40, None)),
+            (dot(B, 1), version(20, Some("1"))),
+            (dot(B, 2), version(5, Some("3"))),
+        ];
+        let set = set(&[(A, 0, 3), (B, 0, 2)], live);
+        let shown: Vec<_> = set.values().into_iter().map(|(dot, _)| dot).collect();
+        assert_eq!(shown, [dot(A, 2), dot(B, 1), dot(B, 2)]);
+        assert_eq!(set.newest().map(|(dot, _)| dot), Some(dot(A, 3)));
+        assert_eq!(set.len(), 5);
+        assert!(!set.is_deleted() && !set.is_empty());
+    }
+
+    #[test]
+    fn at_the_same_time_a_value_is_newer_than_a_deletion() {
+        let set =
+            set(&[(A, 0, 1), (B, 0, 1)], vec![(dot(A, 1), version(10, Some("1"))), (dot(B, 1), version(10, None))]);
+        assert_eq!(set.newest().map(|(dot, _)| dot), Some(dot(A, 1)));
+    }
+
+    #[test]
+    fn deleted_is_not_the_same_as_never_written() {
+        let never = SiblingSet::new();
+        assert!(never.is_empty() && !never.is_deleted() && never.context().is_empty());
+        let deleted = set(&[(A, 0, 1)], vec![(dot(A, 1), version(1, None))]);
+        assert!(!deleted.is_empty() && deleted.is_deleted() && deleted.values().is_empty());
+    }
+
+    #[test]
+    fn a_digest_follows_the_live_dots_alone() {
+        let live = |counter| vec![(dot(A, counter), version(1, Some("1")))];
+        let one = set(&[(A, 0, 2)], live(2));
+        assert_eq!(one.digest(), set(&[(A, 1, 2), (B, 0, 7)], live(2)).digest());
+        assert_ne!(one.digest(), set(&[(A, 0, 2)], live(1)).digest());
+        assert_ne!(one.digest(), SiblingSet::new().digest());
+    }
+}

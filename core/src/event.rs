@@ -1,0 +1,263 @@
+//! The typed trace: what happened, where, when, and because of what. An explanation is a walk along `cause`. Clocks of a
+//! picture are derived from the causes by whoever draws it. Events never decide anything.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClusterId, Key, NodeId};
+use crate::membership::Change;
+use crate::time::Time;
+
+/// Names an event: which process made it, and which of its events it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventId {
+    /// The process: the first half of a hash of node id, boot number and machine.
+    pub origin: u32,
+    /// Counts the events of that process.
+    pub number: u32,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its name.
+    pub id: EventId,
+    /// The event that made it happen, on this node or on the one that sent the message.
+    pub cause: Option<EventId>,
+    /// When, on the node's own monotonic clock.
+    pub at: Time,
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What a message is about: decides how it is drawn, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// A client's request.
+    Client,
+    /// The answer to a client.
+    ClientAnswer,
+    /// A copy for a replica.
+    Write,
+    /// A replica's answer to a copy.
+    WriteAnswer,
+    /// A question to a replica.
+    Read,
+    /// A replica's answer to a question.
+    ReadAnswer,
+    /// A client's request, handed on to a node of the preference list.
+    Forward,
+    /// The answer to a forwarded request.
+    ForwardAnswer,
+    /// A merged set for a replica that was behind.
+    Repair,
+    /// A new owner asks for a range.
+    Transfer,
+    /// A page of a range.
+    TransferAnswer,
+    /// What is known of members, spread at random.
+    Gossip,
+    /// Is that member alive?
+    Probe,
+    /// The answer to a probe.
+    ProbeAnswer,
+    /// A node asks to become a member, or learns the outcome.
+    Join,
+    /// Who owns what.
+    Layout,
+}
+
+/// What a client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationKind {
+    /// Read a key.
+    Get,
+    /// Write a key.
+    Put,
+    /// Write a tombstone.
+    Delete,
+}
+
+/// Why a message did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReason {
+    /// The network lost it.
+    Loss,
+    /// The link was cut.
+    Cut,
+    /// The receiver was down.
+    Down,
+}
+
+/// Everything that can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The process began to run.
+    Started {
+        /// How often this store has been opened.
+        boot: u64,
+    },
+    /// The process ended without a word (seen by the simulator only).
+    Crashed,
+    /// The process stopped tidily.
+    Stopped,
+    /// This node minted a new cluster.
+    Founded {
+        /// Its identity.
+        cluster: ClusterId,
+    },
+    /// This node became a member of a cluster.
+    JoinedCluster {
+        /// Its identity.
+        cluster: ClusterId,
+        /// Who let it in.
+        through: NodeId,
+    },
+    /// A node was refused as a member, or this one was.
+    JoinRefused {
+        /// The other node.
+        other: NodeId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A message left.
+    Sent {
+        /// Whereto.
+        to: NodeId,
+        /// What it is about.
+        message: MessageKind,
+        /// The key it is about, if it is about one.
+        key: Option<Key>,
+    },
+    /// A message arrived.
+    Delivered {
+        /// Wherefrom.
+        from: NodeId,
+        /// What it is about.
+        message: MessageKind,
+    },
+    /// A message was lost on its way (seen by the simulator only).
+    Lost {
+        /// Whereto.
+        to: NodeId,
+        /// What it is about.
+        message: MessageKind,
+        /// Why.
+        reason: LossReason,
+    },
+    /// A client's request arrived.
+    Requested {
+        /// What it asks for.
+        operation: OperationKind,
+        /// Of which key.
+        key: Key,
+    },
+    /// A client's request was answered.
+    Replied {
+        /// What it asked for.
+        operation: OperationKind,
+        /// Of which key.
+        key: Key,
+        /// Nothing if it succeeded, else the error's code.
+        error: Option<String>,
+    },
+    /// A replica's answer was counted.
+    VoteCounted {
+        /// Of which key.
+        key: Key,
+        /// Who answered.
+        from: NodeId,
+        /// Answers so far.
+        votes: u8,
+        /// Answers needed.
+        needed: u8,
+    },
+    /// Enough replicas answered.
+    QuorumMet {
+        /// What the client asked for.
+        operation: OperationKind,
+        /// Of which key.
+        key: Key,
+        /// Who had answered.
+        by: Vec<NodeId>,
+    },
+    /// The request ended without enough answers.
+    QuorumMissed {
+        /// What the client asked for.
+        operation: OperationKind,
+        /// Of which key.
+        key: Key,
+        /// Who had answered.
+        by: Vec<NodeId>,
+        /// Answers needed.
+        needed: u8,
+    },
+    /// A write was made durable here.
+    Stored {
+        /// Under which key.
+        key: Key,
+    },
+    /// A key has several live values that no write has seen together.
+    Conflict {
+        /// Which key.
+        key: Key,
+        /// How many values.
+        siblings: u32,
+    },
+    /// A replica that was behind is sent the merged set.
+    Repaired {
+        /// Which key.
+        key: Key,
+        /// Which replica.
+        replica: NodeId,
+    },
+    /// A replica refused a fresh dot that it had already seen superseded; the coordinator mints another.
+    DotRefused {
+        /// Of which key.
+        key: Key,
+    },
+    /// What this node believes of a member changed.
+    MemberChanged {
+        /// Which member, what happened, who noticed and why.
+        change: Change,
+    },
+    /// This node acknowledged another layout.
+    LayoutChanged {
+        /// Its version.
+        version: u64,
+        /// How many nodes own a part.
+        owners: u32,
+    },
+    /// A replica refused a request that named another layout than its own.
+    LayoutRefused {
+        /// The version that the request named.
+        named: u64,
+        /// The version that this node has.
+        own: u64,
+    },
+    /// This node holds everything that it owns.
+    Synced {
+        /// Objects it pulled to get there.
+        objects: u64,
+    },
+    /// Something that a peer sent was refused.
+    Rejected {
+        /// Who sent it.
+        from: NodeId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The disk said no.
+    StorageFailed {
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,182 @@
+//! How long a suspect has to say that it lives: long while one member alone accuses it, shorter with every member that
+//! comes to the same independently. Integers only, so that every machine computes the same. Never decides who is accused.
+//!
+//! Dadgar, Phillips and Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2017,
+//! section IV-B.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::NodeId;
+use crate::time::Time;
+
+/// The longest suspicion, in multiples of the shortest.
+const LONGEST: u32 = 6;
+/// The binary logarithm of 10, in units of 2^-16.
+const LOG2_OF_10: u64 = 217_706;
+
+/// The case against one member.
+#[derive(Clone, Debug)]
+pub(super) struct Suspicion {
+    since: Time,
+    /// The first accuser first; no one twice.
+    accusers: Vec<NodeId>,
+}
+
+impl Suspicion {
+    pub(super) fn new(since: Time, accuser: NodeId) -> Self {
+        Self { since, accusers: alloc::vec![accuser] }
+    }
+
+    pub(super) fn since(&self) -> Time {
+        self.since
+    }
+
+    pub(super) fn accusers(&self) -> &[NodeId] {
+        &self.accusers
+    }
+
+    /// Adds an accuser; says whether it is a new one that counts. No more than `confirmations_max` besides the first.
+    pub(super) fn confirm(&mut self, accuser: &NodeId, confirmations_max: u64) -> bool {
+        let new = self.confirmations() < confirmations_max && !self.accusers.contains(accuser);
+        if new {
+            self.accusers.push(accuser.clone());
+        }
+        new
+    }
+
+    /// Time in which this node stood still could not have brought a sign of life: it does not count.
+    pub(super) fn extend(&mut self, stalled: Duration) {
+        self.since = self.since + stalled;
+    }
+
+    /// When it ends in death.
+    pub(super) fn deadline(&self, limits: &Limits) -> Time {
+        self.since + limits.after(self.confirmations())
+    }
+
+    fn confirmations(&self) -> u64 {
+        u64::try_from(self.accusers.len()).expect("a length fits 64 bits") - 1
+    }
+}
+
+/// How long suspicions last in a cluster of a given size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    shortest: Duration,
+    confirmations_max: u64,
+}
+
+impl Limits {
+    /// `members` counts all that have not left; `witnesses` those that could confirm an accusation by this node.
+    pub(super) fn new(interval: Duration, multiplier: u8, members: u64, witnesses: u64) -> Self {
+        let confirmations_max = u64::from(multiplier).saturating_sub(2).min(witnesses);
+        Self { shortest: shortest(interval, multiplier, members), confirmations_max }
+    }
+
+    /// Enough confirmations for the shortest suspicion.
+    pub(super) const fn confirmations_max(&self) -> u64 {
+        self.confirmations_max
+    }
+
+    /// How long a suspect has that so many others besides the first accuser suspect too.
+    pub(super) fn after(&self, confirmations: u64) -> Duration {
+        if confirmations >= self.confirmations_max {
+            return self.shortest;
+        }
+        let longest = self.shortest.saturating_mul(LONGEST);
+        let span = (longest - self.shortest).as_nanos();
+        let share = u128::from(log2_fixed(confirmations + 1));
+        let whole = u128::from(log2_fixed(self.confirmations_max + 1));
+        longest - nanoseconds(span * share / whole)
+    }
+}
+
+/// The shortest suspicion: `multiplier` intervals for up to ten members, more by the decimal logarithm of their number.
+pub(super) fn shortest(interval: Duration, multiplier: u8, members: u64) -> Duration {
+    let base = interval.saturating_mul(u32::from(multiplier));
+    let factor = log2_fixed(members.max(10));
+    nanoseconds(base.as_nanos() * u128::from(factor.max(LOG2_OF_10)) / u128::from(LOG2_OF_10))
+}
+
+fn nanoseconds(count: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+/// The binary logarithm in units of 2^-16, rounded down: the whole part from the position of the highest bit, the rest bit
+/// by bit, by squaring.
+fn log2_fixed(number: u64) -> u64 {
+    assert!(number > 0, "0 has no logarithm");
+    let whole = number.ilog2();
+    // The number scaled to [1, 2), in units of 2^-31.
+    let mut rest = (u128::from(number) << 31) >> whole;
+    let mut result = u64::from(whole);
+    for _ in 0..16 {
+        rest = (rest * rest) >> 31;
+        let bit = rest >> 32;
+        rest >>= bit;
+        result = (result << 1) | u64::from(bit == 1);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn logarithms_agree_with_floating_point() {
+        for number in (1..5_000).chain([100_000, 1 << 24, u32::MAX - 1, u32::MAX]) {
+            // Only a test may use it: its digits differ between machines.
+            let exact = f64::from(number).log2() * 65_536.0;
+            let found = u32::try_from(log2_fixed(u64::from(number))).map(f64::from).expect("at most 32 * 65,536");
+            assert!((exact - found).abs() < 2.0, "{number}: {found}, not {exact}");
+        }
+        assert_eq!(log2_fixed(u64::MAX) >> 16, 63);
+    }
+
+    #[test]
+    fn the_shortest_suspicion_grows_with_the_logarithm_of_the_members() {
+        for (members, seconds) in [(1, 4), (3, 4), (10, 4), (100, 8), (1_000, 12), (10_000, 16)] {
+            let found = shortest(SECOND, 4, members);
+            let expected = Duration::from_secs(seconds);
+            assert!(found.abs_diff(expected) < Duration::from_millis(1), "{members}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn confirmations_shorten_a_suspicion() {
+        // Two are enough by default; the first counts ln 2 / ln 3 of the way.
+        let limits = Limits::new(SECOND, 4, 5, 3);
+        let seconds = |confirmations| limits.after(confirmations).as_millis();
+        assert_eq!(limits.confirmations_max(), 2);
+        assert_eq!(seconds(0), 24_000);
+        assert!((11_380..11_382).contains(&seconds(1)), "{}", seconds(1));
+        assert_eq!(seconds(2), 4_000);
+        assert_eq!(seconds(9), 4_000);
+    }
+
+    #[test]
+    fn where_nobody_can_confirm_nobody_is_waited_for() {
+        assert_eq!(Limits::new(SECOND, 4, 2, 0).after(0), Duration::from_secs(4));
+        assert_eq!(Limits::new(SECOND, 4, 3, 1).after(0), Duration::from_secs(24));
+        assert_eq!(Limits::new(SECOND, 4, 3, 1).after(1), Duration::from_secs(4));
+        assert_eq!(Limits::new(SECOND, 1, 9, 7).after(0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn an_accuser_counts_once() {
+        let name = |text| NodeId::new(text).expect("a good name");
+        let mut suspicion = Suspicion::new(Time::ZERO, name("a"));
+        assert!(!suspicion.confirm(&name("a"), 2));
+        assert!(suspicion.confirm(&name("b"), 2));
+        assert!(!suspicion.confirm(&name("b"), 2));
+        assert!(suspicion.confirm(&name("c"), 2));
+        assert!(!suspicion.confirm(&name("d"), 2), "more than enough");
+        assert_eq!(suspicion.accusers().len(), 3);
+    }
+}

@@ -1,0 +1,341 @@
+//! What nodes say to each other, and its wire form (postcard). Decoding checks bounds; it never trusts a peer.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::causality::{Dot, SiblingSet};
+use crate::config::ClusterConfig;
+use crate::event::{EventId, MessageKind};
+use crate::hash::{Position, Slice};
+use crate::id::{Address, ClusterId, Key, NodeId, RequestId};
+use crate::layout::{Layout, LayoutId};
+use crate::membership::{Member, MembershipMessage};
+use crate::shard::{Reply, Request};
+use crate::storage::StorageError;
+
+/// A message with what every message carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The sender's cluster; nothing while it has none. Messages of another cluster are refused.
+    pub cluster: Option<ClusterId>,
+    /// The event of its sending, if the sender traces.
+    pub cause: Option<EventId>,
+    /// What it says.
+    pub message: Message,
+}
+
+/// A message, by the machine that takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// For the control plane.
+    Node(NodeMessage),
+    /// For the shard that holds a slice.
+    Shard(Slice, ShardMessage),
+}
+
+/// Between control planes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeMessage {
+    /// Let me in.
+    Join(Box<JoinRequest>),
+    /// Come in.
+    Welcome(Box<Welcome>),
+    /// Stay out: why, for people.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Ask me to let you in: an operator introduced us.
+    Invite {
+        /// Where the sender is reached.
+        address: Address,
+    },
+    /// Who is alive.
+    Membership(MembershipMessage),
+    /// Who owns what, as the sender knows it.
+    Layout(Layout),
+}
+
+/// What a node says that wants to be a member, or is one and comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// Itself.
+    pub member: Member,
+    /// Tells two processes of one name apart: drawn at random at each start.
+    pub nonce: u64,
+    /// The address it was sent to, so that a node that asks itself finds out.
+    pub sent_to: Address,
+    /// What it believes the cluster agreed on.
+    pub config: ClusterConfig,
+    /// Whether its cluster has more nodes than itself, or data.
+    pub established: bool,
+}
+
+/// What a new member must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The cluster's identity.
+    pub cluster: ClusterId,
+    /// With what contexts are sealed.
+    pub secret: [u8; 32],
+    /// Everybody the welcoming node knows.
+    pub members: Vec<Member>,
+    /// Who owns what, the new member included.
+    pub layout: Layout,
+}
+
+/// Between the shards that hold one slice on different nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShardMessage {
+    /// What do you hold of this key?
+    Read {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout the asker acts under.
+        layout: LayoutId,
+        /// Which key.
+        key: Key,
+    },
+    /// Merge this set into what you hold.
+    Write {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout the coordinator acts under.
+        layout: LayoutId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+        /// The dot that was minted for this write.
+        fresh: Dot,
+    },
+    /// The answer to either.
+    Answer {
+        /// The question.
+        request: RequestId,
+        /// What came of it.
+        result: Result<Answer, Refusal>,
+    },
+    /// You were behind: merge this set. Nobody waits for an answer.
+    Repair {
+        /// The layout the sender acts under.
+        layout: LayoutId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+    },
+    /// Do this for a client of mine.
+    Forward {
+        /// To find the answer's question.
+        request: RequestId,
+        /// How often it has been handed on.
+        hops: u8,
+        /// What the client asked for.
+        body: Request,
+    },
+    /// The answer to that.
+    ForwardAnswer {
+        /// The question.
+        request: RequestId,
+        /// What the client is to be told.
+        reply: Box<Reply>,
+    },
+    /// Give me what I own of this slice, from this place on.
+    Pull {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout under which the asker owns it.
+        layout: LayoutId,
+        /// After this object; nothing is the beginning.
+        after: Option<(Position, Key)>,
+    },
+    /// The answer to that.
+    Pulled {
+        /// The question.
+        request: RequestId,
+        /// What came of it.
+        result: Result<TransferPage, Refusal>,
+    },
+}
+
+/// Part of a slice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferPage {
+    /// Objects in the order of the ring.
+    pub objects: Vec<(Key, SiblingSet)>,
+    /// Where to go on; nothing at the end.
+    pub next: Option<(Position, Key)>,
+}
+
+/// What a replica says to a request that it carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It holds this, durably.
+    Holds {
+        /// The whole set; empty if it holds nothing.
+        set: SiblingSet,
+        /// Whether it holds everything that it owns of the slice: if not, what it lacks is unknown, not absent.
+        synced: bool,
+    },
+    /// It has merged the set, durably.
+    Written,
+}
+
+/// Why a replica did not carry out a request. It changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// It acts under another layout: this one.
+    Layout(Layout),
+    /// The fresh dot is superseded already by what it holds: this. The coordinator must mint another.
+    CoveredDot(SiblingSet),
+    /// It has not pulled everything itself.
+    NotSynced,
+    /// Its disk failed.
+    Storage(StorageError),
+}
+
+/// Bytes that are not a message. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not this version's wire form.
+    #[error("not a message of this protocol version")]
+    Form,
+    /// The right form with a content that no member would send.
+    #[error("a message that no member would send: {0}")]
+    Content(String),
+}
+
+impl Envelope {
+    /// The wire form.
+    ///
+    /// # Panics
+    /// Never: every message has a wire form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("every message has a wire form")
+    }
+
+    /// Reads the wire form and checks its content.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (envelope, rest): (Self, _) = postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Form)?;
+        if !rest.is_empty() {
+            return Err(DecodeError::Form);
+        }
+        envelope.message.validate().map_err(DecodeError::Content)?;
+        Ok(envelope)
+    }
+}
+
+impl Message {
+    /// What it is about, for whoever draws it.
+    #[must_use]
+    pub const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Node(message) => match message {
+                NodeMessage::Join(_)
+                | NodeMessage::Welcome(_)
+                | NodeMessage::Refused { .. }
+                | NodeMessage::Invite { .. } => MessageKind::Join,
+                NodeMessage::Membership(message) => match message {
+                    MembershipMessage::Ping { .. } | MembershipMessage::PingRequest { .. } => MessageKind::Probe,
+                    MembershipMessage::Ack { .. } | MembershipMessage::Nack { .. } => MessageKind::ProbeAnswer,
+                    MembershipMessage::Gossip { .. }
+                    | MembershipMessage::Digest(_)
+                    | MembershipMessage::Records { .. } => MessageKind::Gossip,
+                },
+                NodeMessage::Layout(_) => MessageKind::Layout,
+            },
+            Self::Shard(_, message) => match message {
+                ShardMessage::Read { .. } => MessageKind::Read,
+                ShardMessage::Write { .. } => MessageKind::Write,
+                ShardMessage::Answer { result: Ok(Answer::Holds { .. }), .. } => MessageKind::ReadAnswer,
+                ShardMessage::Answer { .. } => MessageKind::WriteAnswer,
+                ShardMessage::Repair { .. } => MessageKind::Repair,
+                ShardMessage::Forward { .. } => MessageKind::Forward,
+                ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
+                ShardMessage::Pull { .. } => MessageKind::Transfer,
+                ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
+            },
+        }
+    }
+
+    /// The key it is about, if it is about one.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Shard(
+                _,
+                ShardMessage::Read { key, .. } | ShardMessage::Write { key, .. } | ShardMessage::Repair { key, .. },
+            ) => Some(key),
+            Self::Shard(_, ShardMessage::Forward { body, .. }) => Some(&body.key),
+            _ => None,
+        }
+    }
+
+    /// Whether it belongs on the connection that bulk data cannot delay.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Node(_))
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::Node(message) => message.validate(),
+            Self::Shard(slice, message) => message.validate(*slice),
+        }
+    }
+}
+
+impl NodeMessage {
+    fn validate(&self) -> Result<(), String> {
+        let text = |error: &dyn core::fmt::Display| alloc::format!("{error}");
+        match self {
+            Self::Join(join) => join.member.check().map_err(|error| text(&error)),
+            Self::Welcome(welcome) => {
+                welcome.layout.validate().map_err(|error| text(&error))?;
+                welcome.members.iter().try_for_each(|member| member.check().map_err(|error| text(&error)))
+            }
+            Self::Refused { .. } | Self::Invite { .. } => Ok(()),
+            // Membership checks its own, which needs to know the sender.
+            Self::Membership(_) => Ok(()),
+            Self::Layout(layout) => layout.validate().map_err(|error| text(&error)),
+        }
+    }
+}
+
+impl ShardMessage {
+    fn validate(&self, slice: Slice) -> Result<(), String> {
+        let holds = |key: &Key| {
+            let found = Position::of(key).slice();
+            if found == slice { Ok(()) } else { Err(alloc::format!("key {key:?} is not of slice {slice:?}")) }
+        };
+        // Sets check their own bounds when they are read.
+        let refusal = |refusal: &Refusal| match refusal {
+            Refusal::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
+            Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::Storage(_) => Ok(()),
+        };
+        match self {
+            Self::Read { key, .. } | Self::Write { key, .. } | Self::Repair { key, .. } => holds(key),
+            Self::Forward { body, .. } => holds(&body.key),
+            Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => refusal(why),
+            Self::Pulled { result: Ok(page), .. } => page.objects.iter().try_for_each(|(key, _)| holds(key)),
+            Self::Answer { result: Ok(_), .. } | Self::Pull { .. } | Self::ForwardAnswer { .. } => Ok(()),
+        }
+    }
+}
+
+/// Whom the outside world calls by which address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressBookEntry {
+    /// The node.
+    pub node: NodeId,
+    /// Where it is reached now.
+    pub address: Address,
+}

@@ -1,0 +1,638 @@
+//! The control plane of one node: who it is, which cluster it belongs to, who is alive and who owns what; and the shared
+//! picture from which its shards route. It never touches an object: data is the shards' affair.
+//!
+//! Everything it tells others about itself (its incarnation, the layout it has acknowledged) is durable first: while a
+//! batch is not, everything that goes out waits behind it.
+
+mod join;
+mod rows;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use self::join::JoinError;
+use self::join::{Introduction, Joining};
+pub use self::rows::StartError;
+use crate::causality::ContextSecret;
+use crate::config::{ClusterConfig, Config};
+use crate::effects::{Effects, Outputs};
+use crate::event::{Event, EventKind};
+use crate::hash::{SLICES, Slice, StableHasher};
+use crate::id::{ActorId, Address, ClusterId, NodeId, Token};
+use crate::layout::{Layout, Rings, Stage};
+use crate::membership::{self, Change, Member, Membership, State};
+use crate::message::{AddressBookEntry, Envelope, Message, NodeMessage};
+use crate::rng::Rng;
+use crate::storage::{Batch, Seq, Space, Storage, StorageError};
+use crate::time::Time;
+
+/// Members that a changed layout is told to at once; they tell others.
+const LAYOUT_FANOUT: usize = 3;
+/// Between two unprompted tellings of the layout to one random member.
+const LAYOUT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the control plane is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A peer's message.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        envelope: Envelope,
+    },
+    /// The time asked for with [`Output::Wake`] has come; too early or too often does no harm.
+    Timer,
+    /// Every batch up to this one is durable.
+    Durable {
+        /// The last durable batch.
+        upto: Seq,
+    },
+    /// A shard of this process reports.
+    Shard(NodeEvent),
+    /// An operator introduces a node: invite it. Answered by [`Output::Introduced`].
+    Introduce {
+        /// Returned with the answer.
+        token: Token,
+        /// Where that node is reached.
+        address: Address,
+    },
+    /// The process is to stop: say goodbye.
+    Stop,
+}
+
+/// What the control plane wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send to a member; it may be lost.
+    Send {
+        /// Whom to.
+        to: NodeId,
+        /// What.
+        envelope: Envelope,
+    },
+    /// Send to whoever listens at an address; it may be lost.
+    Contact {
+        /// Where.
+        address: Address,
+        /// What.
+        envelope: Envelope,
+    },
+    /// Make every batch up to this one durable, then say so with [`Input::Durable`].
+    Sync {
+        /// The last batch.
+        upto: Seq,
+    },
+    /// Come back with [`Input::Timer`] at this time; replaces the time asked for before.
+    Wake {
+        /// When.
+        at: Time,
+    },
+    /// From now on this node is reached at this address.
+    Address(AddressBookEntry),
+    /// For every shard of this process.
+    Shards(ShardEvent),
+    /// The outcome of an introduction.
+    Introduced {
+        /// As given.
+        token: Token,
+        /// What came of it.
+        result: Result<NodeId, JoinError>,
+    },
+    /// For the trace.
+    Event(Event),
+}
+
+impl From<Event> for Output {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// What the control plane tells its shards. Opaque to the shell, which only carries it.
+#[derive(Clone, Debug)]
+pub struct ShardEvent(pub(crate) ToShard);
+
+#[derive(Clone, Debug)]
+pub(crate) enum ToShard {
+    /// The world has changed: route by this.
+    Picture(Arc<Picture>),
+    /// This store begins a cluster: whatever it does not hold does not exist.
+    Founded,
+    /// This store enters another cluster: what it does not hold is unknown.
+    Entered,
+}
+
+/// What a shard tells its control plane. Opaque to the shell, which only carries it.
+#[derive(Clone, Debug)]
+pub struct NodeEvent(pub(crate) FromShard);
+
+#[derive(Clone, Debug)]
+pub(crate) enum FromShard {
+    /// A slice holds everything that this node owns of it, durably.
+    Synced { slice: Slice, objects: u64 },
+    /// There are objects in this store.
+    HoldsData,
+    /// A peer named this layout.
+    LayoutSeen(Layout),
+    /// A peer acts under an older layout than ours.
+    PeerBehind(NodeId),
+    /// A peer did not answer in time.
+    NoAnswer(NodeId),
+}
+
+/// What every shard routes by: immutable, replaced as a whole.
+#[derive(Debug)]
+pub struct Picture {
+    /// This node.
+    pub me: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// With what contexts are sealed.
+    pub secret: ContextSecret,
+    /// What the cluster agreed on.
+    pub config: ClusterConfig,
+    /// Who owns what.
+    pub rings: Arc<Rings>,
+    /// Members that are known to be dead or gone.
+    pub down: BTreeSet<NodeId>,
+    /// Which node's store each known actor is.
+    pub issuers: BTreeMap<ActorId, NodeId>,
+}
+
+/// What makes a cluster itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) cluster: ClusterId,
+    pub(crate) secret: [u8; 32],
+}
+
+/// What a node is told about itself at its start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its name.
+    pub node: NodeId,
+    /// Where the others reach it.
+    pub address: Address,
+    /// What the operator chose.
+    pub config: Config,
+    /// Where members may be found. Its own address among them is skipped.
+    pub seeds: Vec<Address>,
+}
+
+/// The control plane. Give it inputs with [`Node::step`], drain the outputs, carry them out.
+#[derive(Clone, Debug)]
+pub struct Node<S> {
+    start: Start,
+    storage: S,
+    rng: Rng,
+    effects: Effects<Output>,
+    identity: Option<Identity>,
+    membership: Membership,
+    layout: Layout,
+    rings: Arc<Rings>,
+    /// What the shards were shown last; a new picture is shown when this no longer fits.
+    shown: Option<u64>,
+    joining: Joining,
+    introductions: Vec<Introduction>,
+    /// Tells this process from another one of the same name.
+    nonce: u64,
+    boot: u64,
+    holds_data: bool,
+    /// The slices that are synced, one bit each.
+    synced: u64,
+    objects_pulled: u64,
+    layout_due: Time,
+    /// What goes out once its batch is durable.
+    held: VecDeque<(Seq, Output)>,
+    applied: Seq,
+    durable: Seq,
+    failure: Option<StorageError>,
+    /// What [`Node::start`] began; it goes out with the first step.
+    begun: Vec<Output>,
+}
+
+impl<S: Storage> Node<S> {
+    /// Reads what the store remembers, or begins a new one, and joins, returns to or founds a cluster. The first step's
+    /// outputs carry out what was begun here: step with [`Input::Timer`] at once.
+    ///
+    /// # Errors
+    /// [`StartError`] when the store cannot be read or written, or belongs to another node or a cluster with another
+    /// configuration. Nothing was changed then.
+    pub fn start(now: Time, start: Start, storage: S, mut rng: Rng) -> Result<Self, StartError> {
+        let rows = rows::Rows::read(&storage, &start, &mut rng)?;
+        let me = Member {
+            node: start.node.clone(),
+            address: start.address.clone(),
+            incarnation: rows.incarnation,
+            state: State::Alive,
+            stopped: false,
+            actor: rows.actor,
+            boot: rows.boot,
+            zone: start.config.zone.clone(),
+            weight: start.config.weight,
+            tags: start.config.tags.clone(),
+        };
+        let nonce = rng.u64();
+        let membership = Membership::new(me, start.config.timing, rng.fork(), rows.members);
+        let seeds = start.seeds.iter().filter(|seed| **seed != start.address).cloned().collect();
+        let rings = Rings::new(rows.layout.clone(), &start.config.cluster);
+        let mut node = Self {
+            effects: Effects::new(start.node.clone(), rows.boot, 0, start.config.trace),
+            joining: Joining::new(seeds, now),
+            start,
+            storage,
+            rng,
+            identity: rows.identity,
+            membership,
+            layout: rows.layout,
+            rings,
+            shown: None,
+            introductions: Vec::new(),
+            nonce,
+            boot: rows.boot,
+            holds_data: false,
+            synced: 0,
+            objects_pulled: 0,
+            layout_due: now,
+            held: VecDeque::new(),
+            applied: Seq::default(),
+            durable: Seq::default(),
+            failure: None,
+            begun: Vec::new(),
+        };
+        node.effects.begin(now);
+        let boot = node.boot;
+        node.effects.event_as_cause(|| EventKind::Started { boot });
+        node.save_store();
+        node.save_members();
+        node.tell_addresses();
+        if node.identity.is_none() && node.joining.seeds.is_empty() {
+            node.found();
+        }
+        node.begun = node.effects.outputs().collect();
+        match node.failure.take() {
+            Some(error) => Err(StartError::Storage(error)),
+            None => Ok(node),
+        }
+    }
+
+    /// Takes one input. Carry out the outputs in their order before the next step.
+    ///
+    /// # Panics
+    /// When the outputs of the step before were not drained, or time goes back.
+    pub fn step(&mut self, now: Time, input: Input) -> Outputs<'_, Output> {
+        self.effects.begin(now);
+        for output in core::mem::take(&mut self.begun) {
+            self.effects.push(output);
+        }
+        match input {
+            Input::Message { from, envelope } => self.on_message(from, envelope),
+            Input::Timer => {}
+            Input::Durable { upto } => self.durable = self.durable.max(upto),
+            Input::Shard(event) => self.on_shard(event.0),
+            Input::Introduce { token, address } => self.introduce(token, address),
+            Input::Stop => self.say_goodbye(),
+        }
+        self.on_time();
+        self.show_picture();
+        self.finish();
+        self.effects.outputs()
+    }
+
+    fn on_message(&mut self, from: NodeId, envelope: Envelope) {
+        let kind = envelope.message.kind();
+        self.effects.cause = envelope.cause;
+        self.effects.event_as_cause(|| EventKind::Delivered { from: from.clone(), message: kind });
+        let Message::Node(message) = envelope.message else {
+            return self.reject(from, "a message for a shard came to the control plane".to_string());
+        };
+        let ours = self.identity.is_some() && envelope.cluster == self.identity.map(|identity| identity.cluster);
+        match message {
+            NodeMessage::Join(join) => self.on_join(&from, envelope.cluster, *join),
+            NodeMessage::Welcome(welcome) => self.on_welcome(&from, *welcome),
+            NodeMessage::Refused { reason } => self.on_refused(&from, reason),
+            NodeMessage::Invite { address } => self.on_invite(&from, envelope.cluster, address),
+            NodeMessage::Membership(message) if ours => {
+                let mut effects = membership::Effects::default();
+                let now = self.effects.now;
+                match self.membership.handle(now, &from, message, &mut effects) {
+                    Ok(()) => self.carry_out(effects),
+                    Err(error) => self.reject(from, error.to_string()),
+                }
+            }
+            NodeMessage::Layout(layout) if ours => self.on_layout(&from, &layout),
+            NodeMessage::Membership(_) | NodeMessage::Layout(_) => {
+                self.reject(from, "it belongs to another cluster, or one of us to none yet".to_string());
+            }
+        }
+    }
+
+    fn on_layout(&mut self, from: &NodeId, theirs: &Layout) {
+        self.learn_layout(theirs);
+        if self.layout != *theirs {
+            self.send(from.clone(), NodeMessage::Layout(self.layout.clone()));
+        }
+    }
+
+    fn on_shard(&mut self, event: FromShard) {
+        match event {
+            FromShard::Synced { slice, objects } => {
+                self.synced |= 1 << slice.number();
+                self.objects_pulled += objects;
+                self.settle_if_synced();
+            }
+            FromShard::HoldsData => self.holds_data = true,
+            FromShard::LayoutSeen(layout) => self.learn_layout(&layout),
+            FromShard::PeerBehind(peer) => self.send(peer, NodeMessage::Layout(self.layout.clone())),
+            FromShard::NoAnswer(peer) => {
+                let mut effects = membership::Effects::default();
+                self.membership.note_failure(self.effects.now, &peer, &mut effects);
+                self.carry_out(effects);
+            }
+        }
+    }
+
+    /// All slices synced: from now on this store answers for what it owns.
+    fn settle_if_synced(&mut self) {
+        let me = self.start.node.clone();
+        if self.is_synced() && self.layout.settle(&me) {
+            let objects = self.objects_pulled;
+            self.effects.event_as_cause(|| EventKind::Synced { objects });
+            self.layout_changed();
+        }
+    }
+
+    fn is_synced(&self) -> bool {
+        self.synced.count_ones() == u32::from(SLICES)
+    }
+
+    fn on_time(&mut self) {
+        let now = self.effects.now;
+        if self.identity.is_some() && self.membership.next_wake().is_some_and(|at| at <= now) {
+            let mut effects = membership::Effects::default();
+            self.membership.on_timer(now, &mut effects);
+            self.carry_out(effects);
+        }
+        if self.identity.is_some() && self.layout_due <= now {
+            self.layout_due = now + LAYOUT_INTERVAL;
+            self.spread_layout(1);
+        }
+        self.join_on_time();
+        self.end_introductions();
+    }
+
+    /// Turns what membership wants into outputs, addresses, events.
+    fn carry_out(&mut self, effects: membership::Effects) {
+        let membership::Effects { sends, changes, persist } = effects;
+        if persist || !changes.is_empty() {
+            self.save_members();
+        }
+        for change in changes {
+            self.note_change(change);
+        }
+        for (to, message) in sends {
+            self.send(to, NodeMessage::Membership(message));
+        }
+    }
+
+    fn note_change(&mut self, change: Change) {
+        if let Some(known) = self.membership.member(&change.node).filter(|_| change.node != self.start.node) {
+            let member = known.member.clone();
+            let entry = AddressBookEntry { node: member.node.clone(), address: member.address.clone() };
+            self.effects.push(Output::Address(entry));
+            self.note_introduced(&member);
+        }
+        self.effects.event(|| EventKind::MemberChanged { change });
+    }
+
+    fn learn_layout(&mut self, theirs: &Layout) {
+        if self.layout.merge(theirs) {
+            self.layout_changed();
+        }
+    }
+
+    /// Makes the new layout durable before anybody, our own shards included, acts under it; then spreads it.
+    fn layout_changed(&mut self) {
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, rows::LAYOUT, rows::encode(&self.layout));
+        self.apply(batch);
+        self.rings = Rings::new(self.layout.clone(), &self.start.config.cluster);
+        let (version, owners) = (self.rings.id.version, self.layout.len());
+        let owners = u32::try_from(owners).unwrap_or(u32::MAX);
+        self.effects.event_as_cause(|| EventKind::LayoutChanged { version, owners });
+        self.spread_layout(LAYOUT_FANOUT);
+    }
+
+    fn spread_layout(&mut self, fanout: usize) {
+        let mut others: Vec<NodeId> = self
+            .membership
+            .members()
+            .map(|known| &known.member)
+            .filter(|member| member.node != self.start.node && member.state == State::Alive)
+            .map(|member| member.node.clone())
+            .collect();
+        self.rng.shuffle(&mut others);
+        for other in others.into_iter().take(fanout) {
+            self.send(other, NodeMessage::Layout(self.layout.clone()));
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        self.effects.event_as_cause(|| EventKind::Stopped);
+        if self.identity.is_some() {
+            let mut effects = membership::Effects::default();
+            self.membership.stop(self.effects.now, &mut effects);
+            self.carry_out(effects);
+        }
+    }
+
+    /// Shows the shards a new picture where the old one no longer fits.
+    fn show_picture(&mut self) {
+        let Some(identity) = self.identity else { return };
+        let down: BTreeSet<NodeId> = self
+            .membership
+            .members()
+            .map(|known| &known.member)
+            .filter(|member| matches!(member.state, State::Dead | State::Left))
+            .map(|member| member.node.clone())
+            .collect();
+        let issuers: BTreeMap<ActorId, NodeId> =
+            self.membership.members().map(|known| (known.member.actor, known.member.node.clone())).collect();
+        let mut hasher = StableHasher::new();
+        hasher.u64(self.rings.id.hash);
+        down.iter().for_each(|node| hasher.bytes(node.as_str().as_bytes()));
+        hasher.u64(0);
+        issuers.keys().for_each(|actor| hasher.bytes(&actor.0.to_be_bytes()));
+        let content = hasher.finish();
+        if self.shown.replace(content) == Some(content) {
+            return;
+        }
+        let picture = Picture {
+            me: self.start.node.clone(),
+            cluster: identity.cluster,
+            secret: ContextSecret(identity.secret),
+            config: self.start.config.cluster.clone(),
+            rings: self.rings.clone(),
+            down,
+            issuers,
+        };
+        self.effects.push(Output::Shards(ShardEvent(ToShard::Picture(Arc::new(picture)))));
+    }
+
+    fn tell_addresses(&mut self) {
+        let entries: Vec<AddressBookEntry> = self
+            .membership
+            .members()
+            .map(|known| &known.member)
+            .filter(|member| member.node != self.start.node)
+            .map(|member| AddressBookEntry { node: member.node.clone(), address: member.address.clone() })
+            .collect();
+        entries.into_iter().for_each(|entry| self.effects.push(Output::Address(entry)));
+    }
+
+    fn send(&mut self, to: NodeId, message: NodeMessage) {
+        let message = Message::Node(message);
+        let kind = message.kind();
+        let cause = self.effects.event(|| EventKind::Sent { to: to.clone(), message: kind, key: None });
+        let cluster = self.identity.map(|identity| identity.cluster);
+        self.effects.push(Output::Send { to, envelope: Envelope { cluster, cause, message } });
+    }
+
+    fn contact(&mut self, address: Address, message: NodeMessage) {
+        let cluster = self.identity.map(|identity| identity.cluster);
+        let envelope = Envelope { cluster, cause: self.effects.cause, message: Message::Node(message) };
+        self.effects.push(Output::Contact { address, envelope });
+    }
+
+    fn reject(&mut self, from: NodeId, reason: String) {
+        self.effects.event(|| EventKind::Rejected { from, reason });
+    }
+
+    fn apply(&mut self, batch: Batch) {
+        match self.storage.apply(batch) {
+            Ok(seq) => {
+                self.applied = seq;
+                self.effects.push(Output::Sync { upto: seq });
+            }
+            Err(error) => {
+                self.effects.event(|| EventKind::StorageFailed { reason: error.to_string() });
+                self.failure = Some(error);
+            }
+        }
+    }
+
+    /// Holds back what goes out until what it shows is durable, and lets go what is.
+    fn finish(&mut self) {
+        let made: Vec<Output> = self.effects.outputs().collect();
+        while self.held.front().is_some_and(|(seq, _)| *seq <= self.durable) {
+            let (_, output) = self.held.pop_front().expect("there is a first one");
+            self.effects.push(output);
+        }
+        for output in made {
+            match output {
+                Output::Event(_) | Output::Sync { .. } => self.effects.push(output),
+                shown if self.applied <= self.durable && self.held.is_empty() => self.effects.push(shown),
+                shown => self.held.push_back((self.applied, shown)),
+            }
+        }
+        if let Some(at) = self.next_wake() {
+            self.effects.push(Output::Wake { at: at.max(self.effects.now) });
+        }
+    }
+
+    fn next_wake(&self) -> Option<Time> {
+        let member = self.identity.is_some();
+        let membership = self.membership.next_wake().filter(|_| member);
+        let layout = Some(self.layout_due).filter(|_| member);
+        let introductions = self.introductions.iter().map(|introduction| introduction.until).min();
+        [membership, layout, self.joining.next_wake(), introductions].into_iter().flatten().min()
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub const fn id(&self) -> &NodeId {
+        &self.start.node
+    }
+
+    /// What the operator chose.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.start.config
+    }
+
+    /// How often this store has been opened.
+    #[must_use]
+    pub const fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// Under which name this store issues dots.
+    #[must_use]
+    pub fn actor(&self) -> ActorId {
+        self.membership.me().actor
+    }
+
+    /// Its cluster; nothing while it has none.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.identity.map(|identity| identity.cluster)
+    }
+
+    /// Who is alive.
+    #[must_use]
+    pub const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Who owns what.
+    #[must_use]
+    pub const fn rings(&self) -> &Arc<Rings> {
+        &self.rings
+    }
+
+    /// Why it cannot serve yet; nothing if it can.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<String> {
+        if self.identity.is_none() {
+            let seeds: Vec<&str> = self.joining.seeds.iter().map(Address::as_str).collect();
+            let reason = self.joining.refusal.as_deref().unwrap_or("no seed has answered yet");
+            return Some(alloc::format!("it is not yet a member of a cluster ({}: {reason})", seeds.join(", ")));
+        }
+        if !self.is_synced() {
+            let synced = self.synced.count_ones();
+            return Some(alloc::format!("it is pulling what it owns: {synced} of {SLICES} slices are there"));
+        }
+        let down = |node: &NodeId| self.membership.member(node).is_none_or(|known| known.member.state == State::Dead);
+        let live = self.rings.layout.shares().filter(|(node, _)| !down(node)).count();
+        let replication = self.start.config.cluster.replication;
+        let needed = usize::from(replication.r.max(replication.w).get()).min(self.layout.len());
+        (live < needed).then(|| alloc::format!("only {live} of the owners are alive, a quorum needs {needed}"))
+    }
+
+    /// Whether this node owns a part of the ring for good.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        self.layout.stage(&self.start.node)
+    }
+
+    /// Its store.
+    #[must_use]
+    pub const fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Its store, for a shell whose durability is a call on it.
+    pub const fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The store, and the end of this machine: what a crash leaves.
+    #[must_use]
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+}

@@ -1,0 +1,156 @@
+//! What the control plane remembers over a restart, and in which rows. Decides nothing but whether a store is usable.
+
+use alloc::vec::Vec;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Identity, Node, Start};
+use crate::config::ClusterConfig;
+use crate::id::{ActorId, NodeId};
+use crate::layout::Layout;
+use crate::membership::Member;
+use crate::rng::Rng;
+use crate::storage::{Batch, Space, Storage, StorageError};
+
+const STORE: &[u8] = b"node/store";
+const IDENTITY: &[u8] = b"node/identity";
+const MEMBERS: &[u8] = b"node/members";
+pub(super) const LAYOUT: &[u8] = b"node/layout";
+
+/// Why a node cannot start with its store. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A row is not what this version writes.
+    #[error("the row {0} of the data directory is damaged, or was written by another version")]
+    Row(&'static str),
+    /// It is another node's.
+    #[error("the data directory belongs to node {owner}; start with --node-id {owner}, or with another --data-dir")]
+    OtherNode {
+        /// Whose it is.
+        owner: NodeId,
+    },
+    /// Its cluster agreed on something else.
+    #[error(
+        "the cluster in the data directory has {stored}; this node was started with {given}: start it with the cluster's own"
+    )]
+    OtherConfig {
+        /// What the cluster agreed on.
+        stored: ConfigText,
+        /// What the node was started with.
+        given: ConfigText,
+    },
+}
+
+/// A cluster's configuration as people read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigText(pub ClusterConfig);
+
+impl core::fmt::Display for ConfigText {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let ClusterConfig { name, replication, placement } = &self.0;
+        let (n, r, w) = (replication.n, replication.r, replication.w);
+        write!(f, "cluster {name}, replication factor {n}, read quorum {r}, write quorum {w}, placement {placement}")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoreRow {
+    node: NodeId,
+    actor: ActorId,
+    boot: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IdentityRow {
+    identity: Identity,
+    config: ClusterConfig,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct MembersRow {
+    incarnation: u64,
+    others: Vec<Member>,
+}
+
+/// Everything remembered, read at the start.
+pub(super) struct Rows {
+    pub(super) actor: ActorId,
+    pub(super) boot: u64,
+    pub(super) incarnation: u64,
+    pub(super) identity: Option<Identity>,
+    pub(super) members: Vec<Member>,
+    pub(super) layout: Layout,
+}
+
+impl Rows {
+    /// Reads the store and counts this start. A store without rows is a new one and gets an actor of its own.
+    pub(super) fn read<S: Storage>(storage: &S, start: &Start, rng: &mut Rng) -> Result<Self, StartError> {
+        let minted = ActorId(rng.u128());
+        let store = read::<_, StoreRow>(storage, STORE, "node/store")?;
+        let (actor, boot) = match store {
+            Some(row) if row.node != start.node => return Err(StartError::OtherNode { owner: row.node }),
+            Some(row) => (row.actor, row.boot + 1),
+            None => (minted, 1),
+        };
+        let identity = read::<_, IdentityRow>(storage, IDENTITY, "node/identity")?;
+        if let Some(row) = &identity
+            && row.config != start.config.cluster
+        {
+            let (stored, given) = (ConfigText(row.config.clone()), ConfigText(start.config.cluster.clone()));
+            return Err(StartError::OtherConfig { stored, given });
+        }
+        let members: MembersRow = read(storage, MEMBERS, "node/members")?.unwrap_or_default();
+        Ok(Self {
+            actor,
+            boot,
+            incarnation: members.incarnation + 1,
+            identity: identity.map(|row| row.identity),
+            members: members.others,
+            layout: read(storage, LAYOUT, "node/layout")?.unwrap_or_default(),
+        })
+    }
+}
+
+fn read<S: Storage, T: DeserializeOwned>(storage: &S, key: &[u8], name: &'static str) -> Result<Option<T>, StartError> {
+    match storage.get(Space::Meta, key)? {
+        Some(row) => postcard::from_bytes(&row).map(Some).map_err(|_| StartError::Row(name)),
+        None => Ok(None),
+    }
+}
+
+/// A row's bytes.
+pub(super) fn encode(row: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(row).expect("every row has a stored form")
+}
+
+impl<S: Storage> Node<S> {
+    pub(super) fn save_store(&mut self) {
+        let row = StoreRow { node: self.start.node.clone(), actor: self.actor(), boot: self.boot };
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, STORE, encode(&row));
+        self.apply(batch);
+    }
+
+    pub(super) fn save_members(&mut self) {
+        let me = &self.start.node;
+        let members = self.membership.members().map(|known| &known.member);
+        let others = members.filter(|member| member.node != *me).cloned().collect();
+        let row = MembersRow { incarnation: self.membership.me().incarnation, others };
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, MEMBERS, encode(&row));
+        self.apply(batch);
+    }
+
+    pub(super) fn save_identity(&mut self, identity: Identity) {
+        let row = IdentityRow { identity, config: self.start.config.cluster.clone() };
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, IDENTITY, encode(&row));
+        batch.put(Space::Meta, LAYOUT, encode(&self.layout));
+        self.apply(batch);
+        self.identity = Some(identity);
+    }
+}

@@ -1,0 +1,372 @@
+//! The data plane: the objects of some slices of the ring at one node, and the requests that this node coordinates for
+//! them. It routes by the picture that the control plane shows it, and never decides who is alive or who owns what.
+//!
+//! Whatever shows or promises a write (an answer to a coordinator, this node's own vote, a read of the key) waits behind
+//! [`barrier`] until the shell has reported the write durable.
+
+mod barrier;
+mod coordinator;
+mod operation;
+mod replica;
+mod request;
+mod rows;
+mod transfer;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use self::barrier::{Barrier, Then};
+use self::operation::Operation as Coordination;
+pub use self::request::{Operation, Quorum, Reply, Request, Success};
+use self::transfer::Pull;
+use crate::causality::{HybridClock, Issuer, SiblingSet};
+use crate::config::Config;
+use crate::effects::{Effects, Outputs};
+use crate::event::{Event, EventKind};
+use crate::hash::Slice;
+use crate::id::{ActorId, Key, NodeId, RequestId, Token};
+use crate::message::{Envelope, Message, ShardMessage};
+use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
+use crate::storage::{Batch, Seq, Storage, StorageError};
+use crate::time::{Time, WallTime};
+
+/// What a shard is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A peer's message about a slice of this shard.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        envelope: Envelope,
+    },
+    /// A client's request for a key of this shard. Answered once, by [`Output::Reply`].
+    Request {
+        /// Returned with the reply.
+        token: Token,
+        /// What it asks for.
+        request: Request,
+    },
+    /// The time asked for with [`Output::Wake`] has come; too early or too often does no harm.
+    Timer,
+    /// Every batch up to this one is durable.
+    Durable {
+        /// The last durable batch.
+        upto: Seq,
+    },
+    /// The time of day, as this machine's clock has it now. To be told before the first request, and again now and then.
+    Wall(WallTime),
+    /// The control plane speaks.
+    Control(ShardEvent),
+}
+
+/// What a shard wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send to a member; it may be lost.
+    Send {
+        /// Whom to.
+        to: NodeId,
+        /// What.
+        envelope: Envelope,
+    },
+    /// Answer a client.
+    Reply {
+        /// As given.
+        token: Token,
+        /// The answer.
+        reply: Box<Reply>,
+    },
+    /// Make every batch up to this one durable, then say so with [`Input::Durable`].
+    Sync {
+        /// The last batch.
+        upto: Seq,
+    },
+    /// Come back with [`Input::Timer`] at this time; replaces the time asked for before.
+    Wake {
+        /// When.
+        at: Time,
+    },
+    /// For the control plane of this process.
+    Control(NodeEvent),
+    /// For the trace.
+    Event(Event),
+}
+
+impl From<Event> for Output {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// What a shard is told at its start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// This node.
+    pub node: NodeId,
+    /// Under which name its store issues dots.
+    pub actor: ActorId,
+    /// How often the store has been opened: no request of an earlier life is taken for one of this.
+    pub boot: u64,
+    /// Which of the process's shards this is, from 0.
+    pub index: u32,
+    /// The slices it holds.
+    pub slices: Vec<Slice>,
+    /// What the operator chose.
+    pub config: Config,
+}
+
+/// A shard. Give it inputs with [`Shard::step`], drain the outputs, carry them out.
+#[derive(Clone, Debug)]
+pub struct Shard<S> {
+    start: Start,
+    storage: S,
+    effects: Effects<Output>,
+    picture: Option<Arc<Picture>>,
+    clock: HybridClock,
+    /// When the shell last told the time of day, and what it was.
+    wall: (Time, WallTime),
+    issuers: BTreeMap<Slice, Issuer>,
+    /// The lease that is being made durable, by slice.
+    leasing: BTreeMap<Slice, u64>,
+    barrier: Barrier,
+    next_request: u64,
+    operations: BTreeMap<RequestId, Coordination>,
+    timers: BTreeSet<(Time, RequestId)>,
+    /// Writes that wait until the one before them at the same key has been stored. The first one has the turn.
+    turns: BTreeMap<Key, VecDeque<RequestId>>,
+    /// Slices of which this store holds all that the node owns, durably.
+    synced: BTreeSet<Slice>,
+    pulls: BTreeMap<Slice, Pull>,
+    holds_data: bool,
+}
+
+impl<S: Storage> Shard<S> {
+    /// Reads what the store remembers of the slices.
+    ///
+    /// # Errors
+    /// [`StartError`] when the store cannot be read. Nothing was changed then.
+    pub fn start(now: Time, start: Start, storage: S) -> Result<Self, StartError> {
+        let rows = rows::Rows::read(&storage, &start)?;
+        let part = 1 + u64::from(start.index);
+        let mut effects = Effects::new(start.node.clone(), start.boot, part, start.config.trace);
+        effects.begin(now);
+        Ok(Self {
+            effects,
+            picture: None,
+            clock: HybridClock::default(),
+            wall: (now, WallTime::default()),
+            issuers: rows.issuers,
+            leasing: BTreeMap::new(),
+            barrier: Barrier::default(),
+            next_request: (start.boot & 0xffff_ffff) << 32,
+            operations: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            turns: BTreeMap::new(),
+            synced: rows.synced,
+            pulls: BTreeMap::new(),
+            holds_data: rows.holds_data,
+            start,
+            storage,
+        })
+    }
+
+    /// Takes one input. Carry out the outputs in their order before the next step.
+    ///
+    /// # Panics
+    /// When the outputs of the step before were not drained, or time goes back.
+    pub fn step(&mut self, now: Time, input: Input) -> Outputs<'_, Output> {
+        self.effects.begin(now);
+        match input {
+            Input::Message { from, envelope } => self.on_message(&from, envelope),
+            Input::Request { token, request } => self.on_request(token, request),
+            Input::Timer => {}
+            Input::Durable { upto } => self.on_durable(upto),
+            Input::Wall(wall) => self.wall = (now, wall),
+            Input::Control(event) => self.on_control(event.0),
+        }
+        self.on_time();
+        self.finish();
+        self.effects.outputs()
+    }
+
+    fn on_message(&mut self, from: &NodeId, envelope: Envelope) {
+        let kind = envelope.message.kind();
+        self.effects.cause = envelope.cause;
+        self.effects.event_as_cause(|| EventKind::Delivered { from: from.clone(), message: kind });
+        let Some(picture) = self.picture.clone() else {
+            return self.reject(from, "this node is not a member of a cluster yet");
+        };
+        if envelope.cluster != Some(picture.cluster) {
+            return self.reject(from, "it belongs to another cluster");
+        }
+        let Message::Shard(slice, message) = envelope.message else {
+            return self.reject(from, "a message for the control plane came to a shard");
+        };
+        if !self.issuers.contains_key(&slice) {
+            return self.reject(from, "a message for a slice of another shard");
+        }
+        match message {
+            ShardMessage::Read { request, layout, key } => self.serve_read(from, request, layout, &key),
+            ShardMessage::Write { request, layout, key, set, fresh } => {
+                self.serve_write(from, request, layout, &key, &set, fresh);
+            }
+            ShardMessage::Answer { request, result } => self.on_answer(from, request, result),
+            ShardMessage::Repair { layout, key, set } => self.serve_repair(from, layout, &key, &set),
+            ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
+            ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
+            ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
+            ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
+        }
+    }
+
+    fn on_control(&mut self, event: ToShard) {
+        match event {
+            ToShard::Picture(picture) => self.on_picture(picture),
+            ToShard::Founded => self.start.slices.clone().into_iter().for_each(|slice| self.become_synced(slice, 0)),
+            ToShard::Entered => self.forget_synced(),
+        }
+    }
+
+    fn on_picture(&mut self, picture: Arc<Picture>) {
+        let before = self.picture.replace(picture.clone());
+        if before.is_none() {
+            // The control plane has just begun: say what this store brought along.
+            if self.holds_data {
+                self.tell(FromShard::HoldsData);
+            }
+            for slice in self.synced.clone() {
+                self.tell(FromShard::Synced { slice, objects: 0 });
+            }
+        }
+        if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {
+            self.restart_rounds();
+            self.begin_pulls();
+        }
+    }
+
+    fn on_durable(&mut self, upto: Seq) {
+        for (cause, then) in self.barrier.durable(upto) {
+            self.effects.cause = cause;
+            match then {
+                Then::Send { to, slice, message } => self.send(to, slice, message),
+                Then::Answer { request, result } => {
+                    let me = self.start.node.clone();
+                    self.on_answer(&me, request, result);
+                }
+                Then::Leased { slice, upto } => self.on_leased(slice, upto),
+                Then::Synced { slice, objects } => self.on_synced(slice, objects),
+            }
+        }
+        self.effects.cause = None;
+    }
+
+    fn on_time(&mut self) {
+        let now = self.effects.now;
+        while let Some(&(due, request)) = self.timers.first()
+            && due <= now
+        {
+            self.timers.pop_first();
+            self.on_due(request);
+        }
+        self.pulls_on_time();
+    }
+
+    /// Asks for the next wake-up.
+    fn finish(&mut self) {
+        let operation = self.timers.first().map(|(at, _)| *at);
+        let pull = self.pulls.values().filter_map(Pull::due).min();
+        if let Some(at) = [operation, pull].into_iter().flatten().min() {
+            self.effects.push(Output::Wake { at: at.max(self.effects.now) });
+        }
+    }
+
+    /// The time of day now.
+    fn wall_now(&self) -> WallTime {
+        let since = u64::try_from(self.effects.now.since(self.wall.0).as_millis()).unwrap_or(u64::MAX);
+        WallTime(self.wall.1.0.saturating_add(since))
+    }
+
+    fn send(&mut self, to: NodeId, slice: Slice, message: ShardMessage) {
+        let cluster = self.picture.as_ref().map(|picture| picture.cluster);
+        let message = Message::Shard(slice, message);
+        let (kind, key) = (message.kind(), message.key().cloned());
+        let cause = self.effects.event(|| EventKind::Sent { to: to.clone(), message: kind, key });
+        self.effects.push(Output::Send { to, envelope: Envelope { cluster, cause, message } });
+    }
+
+    fn tell(&mut self, event: FromShard) {
+        self.effects.push(Output::Control(NodeEvent(event)));
+    }
+
+    fn reject(&mut self, from: &NodeId, reason: &str) {
+        self.effects.event(|| EventKind::Rejected { from: from.clone(), reason: reason.to_string() });
+    }
+
+    /// Makes a batch visible and asks for it to be made durable.
+    fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError> {
+        match self.storage.apply(batch) {
+            Ok(seq) => {
+                self.effects.push(Output::Sync { upto: seq });
+                Ok(seq)
+            }
+            Err(error) => {
+                self.effects.event(|| EventKind::StorageFailed { reason: error.to_string() });
+                Err(error)
+            }
+        }
+    }
+
+    fn new_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    /// What this store holds of a key, durable or not: for pictures only, never to be answered to anybody who acts on it.
+    ///
+    /// # Errors
+    /// [`StorageError`] when it cannot be read.
+    pub fn peek(&self, key: &Key) -> Result<SiblingSet, StorageError> {
+        rows::load(&self.storage, key)
+    }
+
+    /// The picture it routes by; nothing before the node is a member of a cluster.
+    #[must_use]
+    pub const fn picture(&self) -> Option<&Arc<Picture>> {
+        self.picture.as_ref()
+    }
+
+    /// Requests under way here, those that only wait for late answers included.
+    #[must_use]
+    pub fn requests_under_way(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Its store.
+    #[must_use]
+    pub const fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Its store, for a shell whose durability is a call on it.
+    pub const fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The store, and the end of this machine: what a crash leaves.
+    #[must_use]
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+}
+
+/// Between two sendings of a question that was not answered.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// As that, after an answer that another try will mend: a layout that one side has yet to learn.
+const RETRY_SOON: Duration = Duration::from_millis(20);
+/// How long after the reply late answers are still waited for, to repair whoever is behind.
+const LATE_ANSWERS: Duration = Duration::from_millis(500);

@@ -1,0 +1,116 @@
+//! A replica's side: answer what this store holds of a key, merge what a coordinator sends. It merges, never overwrites,
+//! never mints a dot, and refuses whoever acts under another layout.
+
+use super::barrier::Then;
+use super::{Shard, rows};
+use crate::causality::{Dot, SiblingSet};
+use crate::event::EventKind;
+use crate::hash::Position;
+use crate::id::{Key, NodeId, RequestId};
+use crate::layout::LayoutId;
+use crate::message::{Answer, Refusal, ShardMessage};
+use crate::node::FromShard;
+use crate::storage::{Batch, Seq, Storage, StorageError};
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
+        let result = self.check_layout(layout).and_then(|()| self.holds(key));
+        self.answer(from, request, key, result);
+    }
+
+    pub(super) fn serve_write(
+        &mut self,
+        from: &NodeId,
+        request: RequestId,
+        layout: LayoutId,
+        key: &Key,
+        set: &SiblingSet,
+        fresh: Dot,
+    ) {
+        let result = self.check_layout(layout).and_then(|()| self.merge_fresh(key, set, fresh));
+        self.answer(from, request, key, result);
+    }
+
+    /// Nobody waits for the outcome: what fails is repaired by the next read.
+    pub(super) fn serve_repair(&mut self, from: &NodeId, layout: LayoutId, key: &Key, set: &SiblingSet) {
+        match self.check_layout(layout).and_then(|()| self.merge(key, set).map_err(Refusal::Storage)) {
+            Ok(_) => {}
+            Err(Refusal::Storage(error)) => {
+                self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
+            }
+            Err(_) => self.reject(from, "a repair under another layout"),
+        }
+    }
+
+    pub(super) fn check_layout(&mut self, named: LayoutId) -> Result<(), Refusal> {
+        let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
+        if rings.id == named {
+            return Ok(());
+        }
+        let (named, own) = (named.version, rings.id.version);
+        let layout = rings.layout.clone();
+        self.effects.event(|| EventKind::LayoutRefused { named, own });
+        Err(Refusal::Layout(layout))
+    }
+
+    fn holds(&self, key: &Key) -> Result<Answer, Refusal> {
+        let set = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+        Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
+    }
+
+    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish.
+    fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
+        let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+        if held.is_covered(fresh) && !held.contains(fresh) {
+            self.effects.event(|| EventKind::DotRefused { key: key.clone() });
+            return Err(Refusal::CoveredDot(held));
+        }
+        self.merge(key, set).map_err(Refusal::Storage)?;
+        Ok(Answer::Written)
+    }
+
+    /// Merges a set into what is held, and gives back the merge.
+    pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
+        let mut held = rows::load(&self.storage, key)?;
+        if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
+            // Whoever knows more of this store's dots than the store does has what it has forgotten.
+            issuer.observe(held.context(), set.context());
+        }
+        if rows::merge(&mut held, set)? {
+            self.store(key, &held)?;
+        }
+        Ok(held)
+    }
+
+    /// Writes a key's set; visible at once, shown to nobody before it is durable.
+    pub(super) fn store(&mut self, key: &Key, set: &SiblingSet) -> Result<Seq, StorageError> {
+        let mut batch = Batch::default();
+        rows::put_object(&mut batch, key, set);
+        let seq = self.apply(batch)?;
+        self.barrier.wrote(rows::object_key(key), seq);
+        self.effects.event(|| EventKind::Stored { key: key.clone() });
+        if !self.holds_data {
+            self.holds_data = true;
+            self.tell(FromShard::HoldsData);
+        }
+        Ok(seq)
+    }
+
+    /// Answers once everything that the answer shows or promises is durable: this node's own question included.
+    pub(super) fn answer(&mut self, to: &NodeId, request: RequestId, key: &Key, result: Result<Answer, Refusal>) {
+        let slice = Position::of(key).slice();
+        let own = *to == self.start.node;
+        match self.barrier.shown_by(&rows::object_key(key)) {
+            Some(seq) => {
+                let then = if own {
+                    Then::Answer { request, result }
+                } else {
+                    Then::Send { to: to.clone(), slice, message: ShardMessage::Answer { request, result } }
+                };
+                self.barrier.wait(seq, self.effects.cause, then);
+            }
+            None if own => self.on_answer(to, request, result),
+            None => self.send(to.clone(), slice, ShardMessage::Answer { request, result }),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A new owner pulls what it owns, slice by slice, page by page, from the settled owners; they keep serving meanwhile.
+//! Pages are merged, never put in place of what is there, so a page may come twice and a pull may begin again.
+//!
+//! A slice is synced once, of every arc of it, so many settled owners have given all they hold that any earlier write
+//! quorum, and any earlier read quorum, has one of them. Each of them has acknowledged a layout with the joiner when it
+//! gives: from then on it refuses requests that do not count the joiner in.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::barrier::Then;
+use super::{RETRY_SOON, Shard, rows};
+use crate::event::EventKind;
+use crate::hash::{Position, Slice};
+use crate::id::{Key, NodeId, RequestId};
+use crate::layout::LayoutId;
+use crate::limits;
+use crate::message::{Refusal, ShardMessage, TransferPage};
+use crate::node::{FromShard, Picture};
+use crate::storage::{Batch, PageLimit, Space, Storage};
+use crate::time::Time;
+
+/// Slices that one shard pulls at a time.
+const PULLS_MAX: usize = 4;
+/// Until a page that did not come is asked for again.
+const PAGE_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// A slice that is being pulled.
+#[derive(Clone, Debug)]
+pub(super) struct Pull {
+    /// Settled owners that have given all they hold.
+    done: BTreeSet<NodeId>,
+    /// Who is asked for a page, by which request.
+    asked: Option<(NodeId, RequestId)>,
+    /// Where the next page of that owner begins.
+    after: Option<(Position, Key)>,
+    /// When to look at it again; nothing once it only waits for its mark to be durable.
+    due: Option<Time>,
+    objects: u64,
+}
+
+impl Pull {
+    const fn new(due: Option<Time>) -> Self {
+        Self { done: BTreeSet::new(), asked: None, after: None, due, objects: 0 }
+    }
+
+    pub(super) const fn due(&self) -> Option<Time> {
+        self.due
+    }
+}
+
+impl<S: Storage> Shard<S> {
+    /// This store enters a cluster it was not in: what it lacks is unknown from now on.
+    pub(super) fn forget_synced(&mut self) {
+        let mut batch = Batch::default();
+        for &slice in &self.synced {
+            rows::put_synced(&mut batch, slice, false);
+        }
+        self.synced.clear();
+        self.pulls.clear();
+        // If this fails, the marks stay and the process must not go on: the shell hears of it by the event.
+        let _ = self.apply(batch);
+    }
+
+    /// Starts pulls for slices that are not synced, a few at a time.
+    pub(super) fn begin_pulls(&mut self) {
+        let now = self.effects.now;
+        for slice in self.start.slices.clone() {
+            if self.pulls.len() >= PULLS_MAX {
+                return;
+            }
+            if !self.synced.contains(&slice) && !self.pulls.contains_key(&slice) {
+                self.pulls.insert(slice, Pull::new(Some(now)));
+            }
+        }
+    }
+
+    pub(super) fn pulls_on_time(&mut self) {
+        let now = self.effects.now;
+        let due: Vec<Slice> = self
+            .pulls
+            .iter()
+            .filter(|(_, pull)| pull.due.is_some_and(|due| due <= now))
+            .map(|(slice, _)| *slice)
+            .collect();
+        for slice in due {
+            self.advance_pull(slice);
+        }
+    }
+
+    /// Asks for the next page, or ends the pull if enough owners have given all.
+    fn advance_pull(&mut self, slice: Slice) {
+        let Some(picture) = self.picture.clone() else { return };
+        let due = self.effects.now + PAGE_TIMEOUT;
+        let request = self.new_request();
+        let Some(pull) = self.pulls.get_mut(&slice) else { return };
+        pull.due = Some(due);
+        let missing = missing_sources(&picture, slice, &pull.done);
+        if missing.is_empty() {
+            let objects = pull.objects;
+            return self.become_synced(slice, objects);
+        }
+        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node));
+        let Some(source) = current.or_else(|| missing.into_iter().find(|node| !picture.down.contains(node))) else {
+            return;
+        };
+        pull.asked = Some((source.clone(), request));
+        let (layout, after) = (picture.rings.id, pull.after.clone());
+        self.send(source, slice, ShardMessage::Pull { request, layout, after });
+    }
+
+    /// Remembers durably that this store holds all that this node owns of the slice.
+    pub(super) fn become_synced(&mut self, slice: Slice, objects: u64) {
+        let mut batch = Batch::default();
+        rows::put_synced(&mut batch, slice, true);
+        if let Ok(seq) = self.apply(batch) {
+            self.pulls.entry(slice).or_insert(Pull::new(None)).due = None;
+            self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, objects });
+        }
+    }
+
+    /// The mark is durable: from now on this store answers for the slice.
+    pub(super) fn on_synced(&mut self, slice: Slice, objects: u64) {
+        self.pulls.remove(&slice);
+        self.synced.insert(slice);
+        self.tell(FromShard::Synced { slice, objects });
+        self.begin_pulls();
+    }
+
+    /// The giving side: a page of what the asker owns of the slice.
+    pub(super) fn serve_pull(
+        &mut self,
+        from: &NodeId,
+        slice: Slice,
+        request: RequestId,
+        layout: LayoutId,
+        after: Option<(Position, Key)>,
+    ) {
+        let result = self.check_layout(layout).and_then(|()| {
+            if !self.synced.contains(&slice) {
+                return Err(Refusal::NotSynced);
+            }
+            self.page_for(from, slice, after)
+        });
+        // A page may show rows that are not durable yet: it waits for all of them.
+        let message = ShardMessage::Pulled { request, result };
+        match self.barrier.last() {
+            Some(seq) => {
+                self.barrier.wait(seq, self.effects.cause, Then::Send { to: from.clone(), slice, message });
+            }
+            None => self.send(from.clone(), slice, message),
+        }
+    }
+
+    fn page_for(&self, asker: &NodeId, slice: Slice, after: Option<(Position, Key)>) -> Result<TransferPage, Refusal> {
+        let picture = self.picture.as_ref().expect("messages come after the picture");
+        let (first, end) = rows::bounds(slice);
+        let from = match &after {
+            Some((at, key)) if at.slice() == slice => {
+                let mut place = rows::placed(*at, key).to_vec();
+                place.push(0);
+                place
+            }
+            _ => first.to_vec(),
+        };
+        let end = end.as_ref().map(<[u8; 8]>::as_slice);
+        let limit = PageLimit { rows: limits::PAGE_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
+        let page = self.storage.scan(Space::Objects, &from, end, limit).map_err(Refusal::Storage)?;
+        let mut objects = Vec::new();
+        let mut last = None;
+        for (place, row) in &page.rows {
+            let key = rows::key_in(place).map_err(Refusal::Storage)?;
+            let at = Position::of(&key);
+            if picture.rings.all.preference_list(at).primaries().contains(asker) {
+                objects.push((key.clone(), rows::decode(row, &key).map_err(Refusal::Storage)?));
+            }
+            last = Some((at, key));
+        }
+        Ok(TransferPage { objects, next: last.filter(|_| page.more) })
+    }
+
+    /// The taking side.
+    pub(super) fn on_pulled(
+        &mut self,
+        from: &NodeId,
+        slice: Slice,
+        request: RequestId,
+        result: Result<TransferPage, Refusal>,
+    ) {
+        let now = self.effects.now;
+        let Some(pull) = self.pulls.get_mut(&slice) else { return };
+        if pull.asked.as_ref().is_none_or(|(node, asked)| node != from || *asked != request) {
+            return;
+        }
+        match result {
+            Ok(page) => self.take_page(from, slice, page),
+            Err(refusal) => {
+                pull.due = Some(now + RETRY_SOON);
+                match refusal {
+                    Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
+                    // Another owner may have it; this one is asked again later.
+                    Refusal::NotSynced | Refusal::Storage(_) | Refusal::CoveredDot(_) => {
+                        pull.asked = None;
+                        pull.after = None;
+                        pull.due = Some(now + PAGE_TIMEOUT);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_page(&mut self, from: &NodeId, slice: Slice, page: TransferPage) {
+        for (key, set) in &page.objects {
+            if let Err(error) = self.merge(key, set) {
+                // The page is asked for again.
+                self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
+                return;
+            }
+        }
+        let Some(pull) = self.pulls.get_mut(&slice) else { return };
+        pull.objects += u64::try_from(page.objects.len()).expect("a page is short");
+        if page.next.is_none() {
+            pull.done.insert(from.clone());
+            pull.asked = None;
+        }
+        pull.after = page.next;
+        self.advance_pull(slice);
+    }
+}
+
+/// The settled owners that could still give something needed: none once every arc of the slice has enough of them in
+/// `done`. Arcs of the slice that this node does not own are counted in, which costs a question and spares a case.
+fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    let replication = picture.config.replication;
+    let (r, w) = (usize::from(replication.r.get()), usize::from(replication.w.get()));
+    let mut missing = Vec::new();
+    let rings = &picture.rings;
+    let owns_some = arcs(&rings.all, slice).any(|primaries| primaries.contains(&picture.me));
+    for primaries in arcs(&rings.settled, slice).filter(|_| owns_some) {
+        let owners = primaries.len();
+        let others: Vec<&NodeId> = primaries.iter().filter(|node| **node != picture.me).collect();
+        let least = r.min(w).min(owners);
+        let needed = (owners + 1 - least).min(others.len());
+        if others.iter().filter(|node| done.contains(**node)).count() < needed {
+            missing.extend(others.into_iter().filter(|node| !done.contains(*node)).cloned());
+        }
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}
+
+/// The preference lists of the arcs that touch a slice.
+fn arcs(ring: &crate::ring::Ring, slice: Slice) -> impl Iterator<Item = &[NodeId]> {
+    let last = core::iter::once(slice.last()).filter(|_| !ring.is_empty());
+    let inside = ring.tokens().iter().map(|token| token.position).filter(move |at| at.slice() == slice);
+    inside.chain(last).map(|at| ring.preference_list(at).primaries())
+}

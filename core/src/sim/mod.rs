@@ -1,0 +1,16 @@
+//! The simulated world: real nodes of this crate on a virtual clock, with a network, disks and clients that one seed makes
+//! and an explicit schedule disturbs. The same setting and actions give the same run, natively and in wasm. It uses only
+//! what every shell uses, `step`, and has no way into a node that the real world does not have.
+
+mod action;
+mod client;
+mod host;
+mod network;
+mod picture;
+mod schedule;
+mod world;
+
+pub use action::{Action, ClientOperation, DiskFate, Network, Setting};
+pub use host::node_name;
+pub use schedule::{Schedule, Step, fingerprint};
+pub use world::World;
