@@ -24,6 +24,7 @@ pub mod limits;
 pub mod membership;
 pub mod message;
 pub mod node;
+pub mod request;
 pub mod ring;
 pub mod rng;
 pub mod shard;

@@ -13,7 +13,7 @@ use crate::hash::{Position, Slice};
 use crate::id::{Address, ClusterId, Key, NodeId, RequestId};
 use crate::layout::{Layout, LayoutId};
 use crate::membership::{Member, MembershipMessage};
-use crate::shard::{Reply, Request};
+use crate::request::{Reply, Request};
 use crate::storage::StorageError;
 
 /// A message with what every message carries.

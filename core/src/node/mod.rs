@@ -36,6 +36,7 @@ const LAYOUT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the control plane is told.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "handed over one at a time and never kept")]
 pub enum Input {
     /// A peer's message.
     Message {

@@ -2,13 +2,12 @@
 //! them. It routes by the picture that the control plane shows it, and never decides who is alive or who owns what.
 //!
 //! Whatever shows or promises a write (an answer to a coordinator, this node's own vote, a read of the key) waits behind
-//! [`barrier`] until the shell has reported the write durable.
+//! `barrier` until the shell has reported the write durable.
 
 mod barrier;
 mod coordinator;
 mod operation;
 mod replica;
-mod request;
 mod rows;
 mod transfer;
 
@@ -21,7 +20,6 @@ use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
 use self::operation::Operation as Coordination;
-pub use self::request::{Operation, Quorum, Reply, Request, Success};
 use self::transfer::Pull;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;
@@ -31,6 +29,7 @@ use crate::hash::Slice;
 use crate::id::{ActorId, Key, NodeId, RequestId, Token};
 use crate::message::{Envelope, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
+pub use crate::request::{Operation, Quorum, Reply, Request, Success};
 use crate::storage::{Batch, Seq, Storage, StorageError};
 use crate::time::{Time, WallTime};
 
