@@ -32,7 +32,7 @@ pub(crate) fn cluster(nodes: usize) -> Fixture {
         state: State::Alive,
         stopped: false,
         incarnation: 1,
-        last_seen: Time::ZERO,
+        last_seen: Some(Time::ZERO),
     };
     let members: Vec<_> = names.iter().map(alive).collect();
     let count = u32::try_from(nodes * 4).expect("few nodes");

@@ -250,11 +250,11 @@ mod tests {
         let fixture = || cluster(5);
         for (seen, expected) in [
             (fixture(), Standing::Alive),
-            (fixture().believed(&["A"], "B", State::Suspected), Standing::Alive),
-            (fixture().believed(&["A", "C", "D"], "B", State::Suspected), Standing::Suspected),
+            (fixture().believed(&["A"], "B", State::Suspect), Standing::Alive),
+            (fixture().believed(&["A", "C", "D"], "B", State::Suspect), Standing::Suspected),
             (fixture().believed(&["A", "C", "D"], "B", State::Dead), Standing::Dead),
             (
-                fixture().believed(&["A", "C"], "B", State::Dead).believed(&["D"], "B", State::Suspected),
+                fixture().believed(&["A", "C"], "B", State::Dead).believed(&["D"], "B", State::Suspect),
                 Standing::Suspected,
             ),
             (fixture().down("B", ProcessState::Crashed), Standing::Crashed),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use quorate_core::event::{Event, EventKind, OperationKind};
 use quorate_core::id::{Key, NodeId};
-use quorate_core::membership::State;
+use quorate_core::membership::{Change, ChangeKind, Why};
 use quorate_core::sim::Action;
 use quorate_core::sim::DiskFate;
 use quorate_core::time::Time;
@@ -43,8 +43,8 @@ pub struct Line {
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     lines: VecDeque<Line>,
-    /// What was last told of a member: its incarnation and its state.
-    members: BTreeSet<(NodeId, u64, State)>,
+    /// What has been told of members: who, at which incarnation, and what.
+    members: BTreeSet<(NodeId, u64, &'static str)>,
     /// The newest layout that was told of.
     layout: u64,
 }
@@ -84,9 +84,7 @@ impl Story {
             EventKind::Founded { .. } => (format!("{node} founded the cluster"), Tone::Plain),
             EventKind::JoinedCluster { through, .. } => (format!("{node} joined through {through}"), Tone::Good),
             EventKind::JoinRefused { other, reason } => (format!("{node} and {other}: {reason}"), Tone::Bad),
-            EventKind::MemberChanged { member, now, incarnation, before, .. } => {
-                return self.member(node, member, *before, *now, *incarnation);
-            }
+            EventKind::MemberChanged { change } => return self.member(node, change),
             EventKind::LayoutChanged { version, owners } => {
                 if *version <= self.layout {
                     return None;
@@ -125,24 +123,33 @@ impl Story {
         })
     }
 
-    fn member(
-        &mut self,
-        observer: &NodeId,
-        member: &NodeId,
-        before: Option<State>,
-        now: State,
-        incarnation: u64,
-    ) -> Option<(String, Tone)> {
-        if observer == member || !self.members.insert((member.clone(), incarnation, now)) {
-            return None;
+    fn member(&mut self, observer: &NodeId, change: &Change) -> Option<(String, Tone)> {
+        let (member, by) = (&change.node, &change.by);
+        let (kind, text, tone) = match change.kind {
+            ChangeKind::Joined | ChangeKind::Updated => return None,
+            ChangeKind::Suspected => ("suspected", format!("{by} suspects {member}{}", because(&change.why)), Tone::Bad),
+            ChangeKind::Died if change.why == Why::Stopped => return None,
+            ChangeKind::Died => ("died", format!("{by} declares {member} dead{}", because(&change.why)), Tone::Bad),
+            ChangeKind::Refuted if observer == member => {
+                ("refuted", format!("{member} says that it lives"), Tone::Good)
+            }
+            ChangeKind::Refuted => return None,
+            ChangeKind::Revived => ("revived", format!("{observer} sees {member} back"), Tone::Good),
+            ChangeKind::Left => ("left", format!("{member} left for good"), Tone::Plain),
+        };
+        self.members.insert((member.clone(), change.incarnation, kind)).then_some((text, tone))
+    }
+}
+
+/// Why somebody thinks so, as the rest of a sentence; nothing where it is hearsay.
+fn because(why: &Why) -> String {
+    match why {
+        Why::ProbeTimeout { helpers: 0, .. } => ": it does not answer".into(),
+        Why::ProbeTimeout { helpers, .. } => {
+            format!(": it answers neither it nor {}", words::count(u64::from(*helpers), "helper"))
         }
-        Some(match (before, now) {
-            (None, State::Alive) => return None,
-            (_, State::Alive) => (format!("{observer} heard of {member} again"), Tone::Good),
-            (_, State::Suspected) => (format!("{observer} suspects {member}"), Tone::Bad),
-            (_, State::Dead) => (format!("{observer} declares {member} dead"), Tone::Bad),
-            (_, State::Left) => (format!("{member} left for good"), Tone::Plain),
-        })
+        Why::SuspicionTimeout { waited, .. } => format!(": no word from it for {}", words::span(*waited)),
+        _ => String::new(),
     }
 }
 
@@ -191,27 +198,47 @@ mod tests {
         story.newest_first().map(|line| line.text.clone()).collect()
     }
 
-    fn change(member: &str, now: State, incarnation: u64) -> EventKind {
-        let before = Some(State::Alive);
-        EventKind::MemberChanged { member: node(member), before, now, incarnation, reason: "no answer".into() }
+    fn change(member: &str, kind: ChangeKind, incarnation: u64, by: &str) -> EventKind {
+        let why = Why::Told { teller: node(by) };
+        EventKind::MemberChanged { change: Change { node: node(member), kind, incarnation, by: node(by), why } }
     }
 
     #[test]
     fn what_several_nodes_notice_is_told_once() {
         let story = told(&[
             ("B", EventKind::Crashed),
-            ("A", change("B", State::Suspected, 1)),
-            ("C", change("B", State::Suspected, 1)),
-            ("D", change("B", State::Dead, 1)),
-            ("A", change("B", State::Dead, 1)),
-            ("A", change("B", State::Alive, 2)),
-            ("A", change("B", State::Suspected, 2)),
+            ("A", change("B", ChangeKind::Suspected, 1, "A")),
+            ("C", change("B", ChangeKind::Suspected, 1, "A")),
+            ("D", change("B", ChangeKind::Died, 1, "C")),
+            ("A", change("B", ChangeKind::Died, 1, "C")),
+            ("A", change("B", ChangeKind::Revived, 2, "B")),
+            ("B", change("B", ChangeKind::Refuted, 2, "B")),
+            ("A", change("B", ChangeKind::Suspected, 2, "A")),
         ]);
         assert_eq!(
             story,
-            ["A suspects B", "A heard of B again", "D declares B dead", "A suspects B", "B crashed"],
+            [
+                "A suspects B",
+                "B says that it lives",
+                "A sees B back",
+                "C declares B dead",
+                "A suspects B",
+                "B crashed"
+            ],
             "newest first"
         );
+    }
+
+    #[test]
+    fn a_suspicion_says_why() {
+        let suspected = |why| {
+            let change = Change { node: node("B"), kind: ChangeKind::Suspected, incarnation: 1, by: node("A"), why };
+            told(&[("A", EventKind::MemberChanged { change })])
+        };
+        let probed = |helpers| Why::ProbeTimeout { helpers, nacks: 0 };
+        assert_eq!(suspected(probed(0)), ["A suspects B: it does not answer"]);
+        assert_eq!(suspected(probed(3)), ["A suspects B: it answers neither it nor 3 helpers"]);
+        assert_eq!(suspected(Why::Told { teller: node("C") }), ["A suspects B"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_core::event::{LossReason, MessageKind, OperationKind};
+use quorate_core::event::OperationKind;
 use quorate_core::sim::player::Speed;
 use quorate_core::time::Time;
 
@@ -97,37 +97,6 @@ pub const fn verb(operation: OperationKind) -> &'static str {
         OperationKind::Get => "get",
         OperationKind::Put => "put",
         OperationKind::Delete => "delete",
-    }
-}
-
-/// What a message is, for people.
-#[must_use]
-pub const fn message(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Write => "a copy",
-        MessageKind::WriteAnswer => "the answer to a copy",
-        MessageKind::Read => "a question",
-        MessageKind::ReadAnswer => "the answer to a question",
-        MessageKind::Forward => "a request",
-        MessageKind::ForwardAnswer => "the answer to a request",
-        MessageKind::Repair => "a repair",
-        MessageKind::Transfer => "a question for a range",
-        MessageKind::TransferAnswer => "a page of a range",
-        MessageKind::Gossip => "gossip",
-        MessageKind::Probe => "a probe",
-        MessageKind::ProbeAnswer => "the answer to a probe",
-        MessageKind::Join => "a word about joining",
-        MessageKind::Layout => "a layout",
-    }
-}
-
-/// Why a message was lost, for people.
-#[must_use]
-pub const fn loss(reason: LossReason) -> &'static str {
-    match reason {
-        LossReason::Loss => "lost by the network",
-        LossReason::Cut => "lost on a cut link",
-        LossReason::Down => "the receiver is down",
     }
 }
 

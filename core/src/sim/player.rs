@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::id::Key;
-use crate::sim::World;
-use crate::sim::action::{Action, Setting};
+use crate::sim::{Action, Setting, World};
 use crate::time::Time;
 use crate::view::{ClusterView, KeyView};
 
@@ -201,7 +200,7 @@ impl Player {
         Some(Update::Frame(Frame {
             playback: self.playback(),
             view: self.world.view(),
-            key: self.watched.as_ref().map(|key| self.world.key_view(key)),
+            key: self.watched.as_ref().and_then(|key| self.world.key_view(key)),
             events: core::mem::take(&mut self.events),
             events_skipped: core::mem::take(&mut self.events_skipped),
         }))

@@ -85,15 +85,15 @@ fn members(model: &Model, node: &NodeView, tell: &Tell) -> Html {
 fn row(model: &Model, observer: &NodeId, member: &MemberView, tell: &Tell) -> Html {
     let (word, class) = match (member.state, member.stopped) {
         (State::Alive, _) => ("alive", "alive"),
-        (State::Suspected, _) => ("suspected", "suspected"),
+        (State::Suspect, _) => ("suspected", "suspected"),
         (State::Dead, true) => ("stopped", "dead"),
         (State::Dead, false) => ("dead", "dead"),
         (State::Left, _) => ("left", "dead"),
     };
-    let heard = if member.node == *observer {
-        "itself".into()
-    } else {
-        format!("{} ago", words::span(model.playback.now.since(member.last_seen)))
+    let heard = match member.last_seen {
+        _ if member.node == *observer => "itself".into(),
+        Some(heard) => format!("{} ago", words::span(model.playback.now.since(heard))),
+        None => "never".into(),
     };
     let name = member.node.clone();
     let onclick = tell.reform(move |_: MouseEvent| Msg::Select(Selection::Node(name.clone())));

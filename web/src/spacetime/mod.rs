@@ -277,7 +277,7 @@ const WAY_MAX_NS: u64 = 5_000_000_000;
 fn arrow_line(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &Cast<'_>, arrow: &Arrow) {
     let (Some(from), Some(to)) = (cast.lane(&arrow.from), cast.lane(&arrow.to)) else { return };
     let Some(ends) = arrow.end.at() else { return };
-    let look = Look::of(arrow.kind, &arrow.from, &arrow.to);
+    let look = Look::of(arrow.kind);
     let in_story = belongs(model, arrow.key.as_ref()) && look.fill != Token::Gossip;
     let under_way = ends > lanes.now;
     let opacity = if in_story || under_way { 1.0 } else { DIMMED };

@@ -181,7 +181,7 @@ mod tests {
         let fixture = cluster(5)
             .down("D", ProcessState::Crashed)
             .down("E", ProcessState::Stopped)
-            .believed(&["A", "C"], "B", State::Suspected);
+            .believed(&["A", "C"], "B", State::Suspect);
         let captions = captions(fixture, Selection::Key(key("cart")));
         assert_eq!(said(&captions, "B"), "Suspected / by A and C");
         assert_eq!(said(&captions, "D"), "Crashed / replica 3");
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_description_says_what_the_picture_shows() {
         let mut model = Model::default();
-        let fixture = cluster(5).believed(&["A", "C", "D"], "B", State::Suspected);
+        let fixture = cluster(5).believed(&["A", "C", "D"], "B", State::Suspect);
         model.absorb(Update::Frame(fixture.frame(vec![])), 0.0);
         model.toggle_mark(&node("B"));
         let descriptions: Vec<_> = faces(&model).iter().map(Face::description).collect();

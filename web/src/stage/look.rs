@@ -1,8 +1,7 @@
 //! What a message looks like: its meaning as a shape and a colour, the same on the ring and on the lanes. Hollow is an
-//! answer. Never depends on who sent it, but for a client's own messages.
+//! answer. Never depends on who sent it.
 
 use quorate_core::event::MessageKind;
-use quorate_core::view::Endpoint;
 
 use crate::mark::{DrawList, Glyph, Point, Shape, Style, Token};
 
@@ -20,22 +19,16 @@ pub struct Look {
 }
 
 impl Look {
-    /// How a message of this kind between these two is drawn.
+    /// How a message of this kind is drawn.
     #[must_use]
-    pub fn of(kind: MessageKind, from: &Endpoint, to: &Endpoint) -> Self {
+    pub fn of(kind: MessageKind) -> Self {
         let client = |hollow| Self { glyph: Glyph::Triangle, fill: Token::Client, line: Token::ClientLine, hollow };
         let copy = |hollow| Self { glyph: Glyph::Square, fill: Token::Copy, line: Token::CopyLine, hollow };
         let repair = |hollow| Self { glyph: Glyph::Pentagon, fill: Token::Repair, line: Token::RepairLine, hollow };
         let gossip = |glyph, hollow| Self { glyph, fill: Token::Gossip, line: Token::Gossip, hollow };
-        if matches!(from, Endpoint::Client(_)) {
-            return client(false);
-        }
-        if matches!(to, Endpoint::Client(_)) {
-            return client(true);
-        }
         match kind {
-            MessageKind::Forward => client(false),
-            MessageKind::ForwardAnswer => client(true),
+            MessageKind::Client | MessageKind::Forward => client(false),
+            MessageKind::ClientAnswer | MessageKind::ForwardAnswer => client(true),
             MessageKind::Write | MessageKind::Read => copy(false),
             MessageKind::WriteAnswer | MessageKind::ReadAnswer => copy(true),
             MessageKind::Repair | MessageKind::Transfer => repair(false),
@@ -66,24 +59,22 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::node;
 
     #[test]
     fn shape_and_colour_say_what_a_message_is_about_and_hollow_is_an_answer() {
-        let (a, b, alice) = (Endpoint::Node(node("A")), Endpoint::Node(node("B")), Endpoint::Client("alice".into()));
-        for (kind, from, to, glyph, hollow) in [
-            (MessageKind::Write, &a, &b, Glyph::Square, false),
-            (MessageKind::WriteAnswer, &b, &a, Glyph::Square, true),
-            (MessageKind::Read, &a, &b, Glyph::Square, false),
-            (MessageKind::Repair, &a, &b, Glyph::Pentagon, false),
-            (MessageKind::Gossip, &a, &b, Glyph::Dot, false),
-            (MessageKind::Probe, &a, &b, Glyph::DotRing, false),
-            (MessageKind::ProbeAnswer, &b, &a, Glyph::DotRing, true),
-            (MessageKind::Forward, &a, &b, Glyph::Triangle, false),
-            (MessageKind::Write, &alice, &a, Glyph::Triangle, false),
-            (MessageKind::ReadAnswer, &a, &alice, Glyph::Triangle, true),
+        for (kind, glyph, hollow) in [
+            (MessageKind::Client, Glyph::Triangle, false),
+            (MessageKind::ClientAnswer, Glyph::Triangle, true),
+            (MessageKind::Forward, Glyph::Triangle, false),
+            (MessageKind::Write, Glyph::Square, false),
+            (MessageKind::WriteAnswer, Glyph::Square, true),
+            (MessageKind::Read, Glyph::Square, false),
+            (MessageKind::Repair, Glyph::Pentagon, false),
+            (MessageKind::Gossip, Glyph::Dot, false),
+            (MessageKind::Probe, Glyph::DotRing, false),
+            (MessageKind::ProbeAnswer, Glyph::DotRing, true),
         ] {
-            let look = Look::of(kind, from, to);
+            let look = Look::of(kind);
             assert_eq!((look.glyph, look.hollow), (glyph, hollow), "{kind:?}");
             assert_eq!(look.style().fill == Some(Token::Stage), hollow, "{kind:?}");
         }

@@ -235,7 +235,7 @@ fn lost_share_rest(arrow: &Arrow) -> f64 {
 
 fn packet(list: &mut DrawList, places: &Places<'_>, arrow: &Arrow, now: Time) {
     let Some((from, to)) = places.path(&arrow.from, &arrow.to) else { return };
-    let look = Look::of(arrow.kind, &arrow.from, &arrow.to);
+    let look = Look::of(arrow.kind);
     let at = from.towards(to, share(arrow, now));
     let tail = at.step_towards(from, TRAIL.min(from.distance(at)));
     list.push(Shape::Trail(tail, at), Style::stroke(look.line, 2.5));
@@ -269,7 +269,7 @@ fn busy_links(list: &mut DrawList, places: &Places<'_>, scene: &Scene<'_>) {
     let mut counts: BTreeMap<(&Endpoint, &Endpoint), (u32, Look)> = BTreeMap::new();
     for arrow in scene.trace.arrows().rev() {
         if arrow.sent_at <= scene.now && scene.now.since(arrow.sent_at) <= window {
-            let look = Look::of(arrow.kind, &arrow.from, &arrow.to);
+            let look = Look::of(arrow.kind);
             let ends = if arrow.from < arrow.to { (&arrow.from, &arrow.to) } else { (&arrow.to, &arrow.from) };
             let (count, loudest) = counts.entry(ends).or_insert((0, look));
             *count += 1;
