@@ -324,7 +324,8 @@ fn focus_on(selector: &'static str) {
 
 /// Takes the keyboard away from a field, so that letters are shortcuts again.
 fn blur_field() {
-    let active = document().active_element().filter(|element| matches!(element.tag_name().as_str(), "INPUT" | "SELECT"));
+    let active =
+        document().active_element().filter(|element| matches!(element.tag_name().as_str(), "INPUT" | "SELECT"));
     if let Some(field) = active.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
         drop(field.blur());
     }

@@ -166,7 +166,8 @@ impl Canvas {
         let model = props.snapshot.model.borrow();
         let now = if props.reduced_motion { model.playback.now } else { model.now(now_ms) };
         let moment = Some((now, props.snapshot.revision, self.size));
-        let too_soon = props.reduced_motion && now_ms - self.shown_at_ms < REDUCED_MOTION_STEP_MS && model.playback.playing;
+        let too_soon =
+            props.reduced_motion && now_ms - self.shown_at_ms < REDUCED_MOTION_STEP_MS && model.playback.playing;
         if self.size.0 <= 0.0 || moment == self.shown || (too_soon && self.shown.is_some()) {
             return;
         }

@@ -67,9 +67,9 @@ pub fn parse(line: &str, context: &Context<'_>) -> Result<Vec<Action>, CommandEr
         }
         "add" if rest.is_empty() => Ok(vec![Action::Add]),
         "add" => fail("a new node gets the next free letter: type add alone"),
-        other => {
-            fail(format!("“{other}” is no command; there are put, get, del, crash, stop, restart, cut, split, heal and add"))
-        }
+        other => fail(format!(
+            "“{other}” is no command; there are put, get, del, crash, stop, restart, cut, split, heal and add"
+        )),
     }
 }
 

@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn processes_that_are_down_come_first_with_their_remedy() {
-        let view = fixture::cluster(3).down("B", ProcessState::Crashed).down("C", ProcessState::Stopped).cut(&["A>B"]).view;
+        let view =
+            fixture::cluster(3).down("B", ProcessState::Crashed).down("C", ProcessState::Stopped).cut(&["A>B"]).view;
         assert_eq!(titles(&view), ["B crashed", "C stopped", "A → B cut"]);
         let restart = Action::Restart { node: NodeId::new("B").expect("a name") };
         assert_eq!(active(&view).first().map(Fault::remedies), Some(vec![restart]));

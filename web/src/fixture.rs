@@ -37,7 +37,10 @@ pub(crate) fn cluster(nodes: usize) -> Fixture {
     let members: Vec<_> = names.iter().map(alive).collect();
     let count = u32::try_from(nodes * 4).expect("few nodes");
     let tokens = (0..count)
-        .map(|index| TokenView { hash: (u32::MAX / count) * index, owner: u16::try_from(index).expect("few") % u16::try_from(nodes).expect("few") })
+        .map(|index| TokenView {
+            hash: (u32::MAX / count) * index,
+            owner: u16::try_from(index).expect("few") % u16::try_from(nodes).expect("few"),
+        })
         .collect();
     let nodes = names
         .iter()
@@ -131,7 +134,8 @@ impl Fixture {
 
     /// Adds a put that A coordinates and that A and C vote for.
     pub(crate) fn put(mut self, id: u64, outcome: Option<OutcomeView>) -> Self {
-        let vote = |name, us: u64, decisive| VoteView { node: node(name), at: Time(us * 1_000), decisive };
+        let vote =
+            |name, us: u64, count, decisive| VoteView { node: node(name), at: Time(us * 1_000), count, decisive };
         self.view.operations.push(OperationView {
             id,
             client: "alice".into(),
@@ -140,19 +144,19 @@ impl Fixture {
             key: key("cart"),
             value: Some("milk, eggs".into()),
             started_at: Time::from_ms(2_400),
-            ended_at: outcome.is_some().then(|| Time(2_414_600_000)),
+            ended_at: outcome.is_some().then_some(Time(2_414_600_000)),
             outcome,
             coordinator: Some(node("A")),
-            votes: vec![vote("A", 2_403_900, false), vote("C", 2_412_400, true)],
+            votes: vec![vote("A", 2_403_900, 1, false), vote("C", 2_412_400, 2, true)],
             event: None,
         });
         self
     }
 
     /// The picture as a frame of the first run.
-    pub(crate) fn frame(self, events: Vec<Event>) -> Frame {
+    pub(crate) fn frame(self, events: Vec<Event>) -> Box<Frame> {
         let playback = Playback { run: 1, now: self.view.now, ..Playback::default() };
-        Frame { playback, view: self.view, key: None, events, events_skipped: 0 }
+        Box::new(Frame { playback, view: self.view, key: None, events, events_skipped: 0 })
     }
 }
 

@@ -2,7 +2,7 @@
 //! pictures of the cluster, in pure functions that are tested natively; nothing of the protocol is decided here.
 
 pub mod app;
-mod canvas;
+pub mod canvas;
 pub mod clock;
 pub mod command;
 pub mod faults;
@@ -11,12 +11,12 @@ mod fixture;
 pub mod keys;
 pub mod mark;
 pub mod model;
-mod paint;
-mod panel;
+pub mod paint;
+pub mod panel;
 pub mod spacetime;
 pub mod stage;
 pub mod story;
 pub mod tools;
 pub mod trace;
 pub mod words;
-mod worker;
+pub mod worker;

@@ -86,7 +86,7 @@ impl Model {
                 self.clock.hear(playback, wall_ms);
             }
             Update::Clock(_) => {}
-            Update::Frame(frame) if frame.playback.run >= self.playback.run => self.absorb_frame(frame, wall_ms),
+            Update::Frame(frame) if frame.playback.run >= self.playback.run => self.absorb_frame(*frame, wall_ms),
             Update::Frame(_) => {}
         }
     }
@@ -158,7 +158,14 @@ impl Model {
     #[must_use]
     pub fn targets(&self) -> Vec<NodeId> {
         if !self.marked.is_empty() {
-            return self.view.nodes.iter().map(|node| &node.node).filter(|node| self.marked.contains(*node)).cloned().collect();
+            return self
+                .view
+                .nodes
+                .iter()
+                .map(|node| &node.node)
+                .filter(|node| self.marked.contains(*node))
+                .cloned()
+                .collect();
         }
         match &self.selection {
             Selection::Node(node) => vec![node.clone()],
@@ -260,7 +267,11 @@ mod tests {
             (fixture().down("B", ProcessState::Crashed), Standing::Crashed),
             (fixture().down("B", ProcessState::Stopped), Standing::Stopped),
             (
-                fixture().down("D", ProcessState::Crashed).down("E", ProcessState::Crashed).believed(&["D", "E"], "B", State::Dead),
+                fixture().down("D", ProcessState::Crashed).down("E", ProcessState::Crashed).believed(
+                    &["D", "E"],
+                    "B",
+                    State::Dead,
+                ),
                 Standing::Alive,
             ),
         ] {

@@ -69,9 +69,15 @@ impl Painter {
         let (context, style) = (&self.context, &mark.style);
         context.set_global_alpha(style.opacity);
         self.set_dash(style.dash);
-        context.set_line_cap(if style.dash.is_empty() && !matches!(mark.shape, Shape::Arc { .. }) { "round" } else { "butt" });
+        context.set_line_cap(if style.dash.is_empty() && !matches!(mark.shape, Shape::Arc { .. }) {
+            "round"
+        } else {
+            "butt"
+        });
         match &mark.shape {
-            Shape::Text { at, text, size, weight, align } => return self.text(*at, text, *size, *weight, *align, style),
+            Shape::Text { at, text, size, weight, align } => {
+                return self.text(*at, text, *size, *weight, *align, style);
+            }
             Shape::Trail(from, to) => return self.trail(*from, *to, style),
             Shape::Hatched(from, to) => return self.hatched(*from, *to, style),
             Shape::Glyph(Glyph::DotRing, at, size) => return self.dot_ring(*at, *size, style),
@@ -220,7 +226,11 @@ fn transparent(colour: &str) -> String {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the size of a canvas is a small positive number")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the size of a canvas is a small positive number"
+)]
 fn to_pixels(length: f64) -> u32 {
     length.round().clamp(0.0, 16_384.0) as u32
 }

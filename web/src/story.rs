@@ -45,8 +45,9 @@ pub struct Story {
     lines: VecDeque<Line>,
     /// What has been told of members: who, at which incarnation, and what.
     members: BTreeSet<(NodeId, u64, &'static str)>,
-    /// The newest layout that was told of.
+    /// The newest layout that was heard of, and how many owners were last told of.
     layout: u64,
+    owners: u32,
 }
 
 impl Story {
@@ -86,10 +87,12 @@ impl Story {
             EventKind::JoinRefused { other, reason } => (format!("{node} and {other}: {reason}"), Tone::Bad),
             EventKind::MemberChanged { change } => return self.member(node, change),
             EventKind::LayoutChanged { version, owners } => {
-                if *version <= self.layout {
+                let is_news = *version > self.layout && *owners != self.owners;
+                self.layout = self.layout.max(*version);
+                if !is_news {
                     return None;
                 }
-                self.layout = *version;
+                self.owners = *owners;
                 (format!("the ring has {}", words::count(u64::from(*owners), "owner")), Tone::Plain)
             }
             EventKind::Replied { operation, key, error: None } => done(node, *operation, key),
@@ -110,7 +113,6 @@ impl Story {
             EventKind::Synced { objects } if *objects > 0 => {
                 (format!("{node} pulled {}", words::count(*objects, "object")), Tone::Good)
             }
-            EventKind::Rejected { from, reason } => (format!("{node} refused what {from} sent: {reason}"), Tone::Bad),
             EventKind::StorageFailed { reason } => (format!("{node}: the disk said no: {reason}"), Tone::Bad),
             EventKind::Synced { .. }
             | EventKind::Sent { .. }
@@ -119,7 +121,9 @@ impl Story {
             | EventKind::Requested { .. }
             | EventKind::VoteCounted { .. }
             | EventKind::QuorumMet { .. }
-            | EventKind::Stored { .. } => return None,
+            | EventKind::Stored { .. }
+            // Nodes that do not know each other yet refuse each other's first words: the joining tells the story.
+            | EventKind::Rejected { .. } => return None,
         })
     }
 
@@ -127,7 +131,9 @@ impl Story {
         let (member, by) = (&change.node, &change.by);
         let (kind, text, tone) = match change.kind {
             ChangeKind::Joined | ChangeKind::Updated => return None,
-            ChangeKind::Suspected => ("suspected", format!("{by} suspects {member}{}", because(&change.why)), Tone::Bad),
+            ChangeKind::Suspected => {
+                ("suspected", format!("{by} suspects {member}{}", because(&change.why)), Tone::Bad)
+            }
             ChangeKind::Died if change.why == Why::Stopped => return None,
             ChangeKind::Died => ("died", format!("{by} declares {member} dead{}", because(&change.why)), Tone::Bad),
             ChangeKind::Refuted if observer == member => {
@@ -217,14 +223,7 @@ mod tests {
         ]);
         assert_eq!(
             story,
-            [
-                "A suspects B",
-                "B says that it lives",
-                "A sees B back",
-                "C declares B dead",
-                "A suspects B",
-                "B crashed"
-            ],
+            ["A suspects B", "B says that it lives", "A sees B back", "C declares B dead", "A suspects B", "B crashed"],
             "newest first"
         );
     }
@@ -248,7 +247,8 @@ mod tests {
             key: key("cart"),
             error: error.map(Into::into),
         };
-        let missed = EventKind::QuorumMissed { operation: OperationKind::Get, key: key("cart"), by: vec![node("A")], needed: 2 };
+        let missed =
+            EventKind::QuorumMissed { operation: OperationKind::Get, key: key("cart"), by: vec![node("A")], needed: 2 };
         for (kind, text) in [
             (replied(None), "A acknowledged cart"),
             (replied(Some("quorum_not_met")), "A could not put cart: quorum not met"),
@@ -263,6 +263,13 @@ mod tests {
     fn the_traffic_itself_is_not_told() {
         let sent = EventKind::Sent { to: node("B"), message: quorate_core::event::MessageKind::Gossip, key: None };
         assert!(told(&[("A", sent), ("A", EventKind::Started { boot: 1 })]).is_empty());
+    }
+
+    #[test]
+    fn a_layout_is_told_when_the_number_of_owners_changes() {
+        let layout = |version, owners| ("A", EventKind::LayoutChanged { version, owners });
+        let story = told(&[layout(1, 1), layout(2, 3), layout(2, 3), layout(3, 3), layout(2, 2), layout(4, 4)]);
+        assert_eq!(story, ["the ring has 4 owners", "the ring has 3 owners", "the ring has 1 owner"]);
     }
 
     #[test]

@@ -87,7 +87,9 @@ impl Tool {
             Self::Restart => each(|node| Action::Restart { node }),
             Self::Cut => both_ways(true, 0),
             Self::Lossy => both_ways(false, LOSSY_PER_MILLION),
-            Self::Split if targets.is_empty() => Err("Mark the nodes to cut off first: drag round them, or Space on each"),
+            Self::Split if targets.is_empty() => {
+                Err("Mark the nodes to cut off first: drag round them, or Space on each")
+            }
             Self::Split if targets.len() == nodes => Err("All nodes on one side is no split: leave at least one out"),
             Self::Split => Ok(vec![Action::Partition { groups: vec![targets.to_vec()] }]),
             Self::Add => Ok(vec![Action::Add]),
@@ -118,7 +120,11 @@ mod tests {
             (Tool::Split, &["A", "B", "C", "D", "E"], None),
             (Tool::Add, &[], Some(1)),
         ] {
-            assert_eq!(tool.actions(&targets(names), 5).ok().map(|actions| actions.len()), done, "{tool:?} on {names:?}");
+            assert_eq!(
+                tool.actions(&targets(names), 5).ok().map(|actions| actions.len()),
+                done,
+                "{tool:?} on {names:?}"
+            );
         }
     }
 }

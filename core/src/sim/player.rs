@@ -1,6 +1,7 @@
 //! Plays a world at a chosen speed: how far to run for so much time on the screen, and what to show afterwards. Reads no
 //! clock (the caller says how much time has passed and when a turn must end) and decides nothing about the cluster.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -105,7 +106,7 @@ pub enum Update {
     /// Time passed and nothing else.
     Clock(Playback),
     /// Something happened.
-    Frame(Frame),
+    Frame(Box<Frame>),
 }
 
 /// Everything a page needs to draw a moment.
@@ -197,13 +198,13 @@ impl Player {
         if !picture {
             return clock.then(|| Update::Clock(self.playback()));
         }
-        Some(Update::Frame(Frame {
+        Some(Update::Frame(Box::new(Frame {
             playback: self.playback(),
             view: self.world.view(),
             key: self.watched.as_ref().and_then(|key| self.world.key_view(key)),
             events: core::mem::take(&mut self.events),
             events_skipped: core::mem::take(&mut self.events_skipped),
-        }))
+        })))
     }
 
     /// Where it stands.
@@ -273,5 +274,165 @@ impl Player {
         self.events.drain(..excess);
         self.events_skipped += u64::try_from(excess).expect("a length fits 64 bits");
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeId;
+    use crate::sim::DiskFate;
+    use crate::view::ProcessState;
+
+    const FRAME: Duration = Duration::from_millis(16);
+
+    fn never() -> impl FnMut() -> bool {
+        || false
+    }
+
+    /// A player whose cluster is ready.
+    fn settled(nodes: u8) -> Player {
+        let mut player = Player::new(&Setting { nodes, ..Setting::default() });
+        player.turn(FRAME, never());
+        assert!(!player.playback().settling, "one turn without a limit settles it");
+        drop(player.update());
+        player
+    }
+
+    fn frame(player: &mut Player) -> Frame {
+        match player.update() {
+            Some(Update::Frame(frame)) => *frame,
+            other => panic!("a frame was due, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_speed_says_how_much_time_passes_in_the_cluster() {
+        let passed = Speed::ALL.map(|speed| speed.cluster_time(Duration::from_secs(1)).as_millis());
+        assert_eq!(passed, [1, 10, 100, 1_000, 10_000, 100_000]);
+        assert!(Speed::ALL.is_sorted(), "slowest first");
+    }
+
+    #[test]
+    fn a_turn_runs_exactly_as_far_as_the_speed_says() {
+        for speed in Speed::ALL {
+            let mut player = settled(3);
+            player.command(Command::Speed(speed));
+            let began = player.playback().now;
+            for _ in 0..5 {
+                player.turn(FRAME, never());
+            }
+            assert_eq!(player.playback().now, began + speed.cluster_time(FRAME * 5), "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_was_hidden_goes_on_where_it_was() {
+        let mut player = settled(3);
+        let began = player.playback().now;
+        player.turn(Duration::from_secs(3_600), never());
+        assert_eq!(player.playback().now, began + Speed::default().cluster_time(ELAPSED_MAX));
+    }
+
+    #[test]
+    fn a_paused_world_stands_still_and_is_idle() {
+        let mut player = settled(3);
+        player.command(Command::Pause);
+        drop(player.update());
+        let began = player.playback().now;
+        player.turn(FRAME, never());
+        assert_eq!((player.playback().now, player.is_idle(), player.update()), (began, true, None));
+        player.command(Command::Play);
+        player.turn(FRAME, never());
+        assert!(player.playback().now > began);
+    }
+
+    #[test]
+    fn a_step_stops_time_and_lets_one_thing_happen_that_leaves_a_trace() {
+        let mut player = settled(3);
+        for _ in 0..20 {
+            let before = player.playback().now;
+            player.command(Command::Step);
+            let shown = frame(&mut player);
+            assert!(!shown.playback.playing && !shown.events.is_empty());
+            assert!(shown.events.iter().all(|event| event.at == shown.playback.now), "all of one moment");
+            assert!(shown.playback.now >= before);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_run_in_time_is_dropped_and_not_owed() {
+        let mut player = settled(5);
+        player.command(Command::Speed(Speed::Hundred));
+        let began = player.playback().now;
+        player.turn(Duration::from_millis(100), || true);
+        let behind = player.playback();
+        assert!(behind.behind && behind.now < began + Duration::from_secs(10));
+        player.command(Command::Speed(Speed::Hundredth));
+        player.turn(FRAME, never());
+        let now = player.playback();
+        assert_eq!((now.behind, now.now), (false, behind.now + Speed::Hundredth.cluster_time(FRAME)));
+    }
+
+    #[test]
+    fn settling_is_spread_over_turns_and_then_everybody_is_ready() {
+        let mut player = Player::new(&Setting { nodes: 8, ..Setting::default() });
+        let mut turns = 0;
+        while player.playback().settling {
+            player.turn(FRAME, || true);
+            turns += 1;
+            assert!(turns < 100_000, "it ends");
+        }
+        assert!(turns > 1, "a turn that must end at once does not do all of it");
+        assert!(frame(&mut player).view.nodes.iter().all(|node| node.not_ready.is_none()));
+    }
+
+    #[test]
+    fn nothing_but_the_clock_is_said_when_nothing_but_time_passed() {
+        let mut player = settled(1);
+        let quiet = (0..100).any(|_| {
+            player.turn(Duration::from_micros(10), never());
+            matches!(player.update(), Some(Update::Clock(_)))
+        });
+        assert!(quiet, "ten microseconds of screen are a tenth of one in the cluster");
+    }
+
+    #[test]
+    fn commands_reach_the_world_and_the_watched_key_comes_with_every_frame() {
+        let mut player = settled(3);
+        let (node, key) = (NodeId::new("B").expect("a name"), Key::new("cart").expect("a key"));
+        player.command(Command::Act(Action::Crash { node: node.clone(), disk: DiskFate::Kept }));
+        player.command(Command::Watch(Some(key.clone())));
+        let shown = frame(&mut player);
+        let seen = shown.view.nodes.iter().find(|seen| seen.node == node).map(|seen| seen.process);
+        assert_eq!(seen, Some(ProcessState::Crashed));
+        assert_eq!(shown.key.map(|view| view.key), Some(key));
+        player.command(Command::Watch(None));
+        assert_eq!(frame(&mut player).key, None);
+    }
+
+    #[test]
+    fn a_new_world_keeps_the_pace_and_counts_as_another_run() {
+        let mut player = settled(3);
+        player.command(Command::Pause);
+        player.command(Command::Speed(Speed::Tenth));
+        player.command(Command::New(Setting { nodes: 4, ..Setting::default() }));
+        player.turn(FRAME, never());
+        let shown = frame(&mut player);
+        assert_eq!((shown.playback.run, shown.playback.playing, shown.playback.speed), (2, false, Speed::Tenth));
+        assert_eq!(shown.view.nodes.len(), 4);
+    }
+
+    #[test]
+    fn events_wait_for_a_frame_within_bounds_and_the_rest_is_counted() {
+        let mut player = settled(5);
+        player.command(Command::Speed(Speed::Hundred));
+        for _ in 0..20 {
+            player.turn(ELAPSED_MAX, never());
+        }
+        let shown = frame(&mut player);
+        assert_eq!(shown.events.len(), EVENTS_MAX);
+        assert!(shown.events_skipped > 0);
+        assert_eq!(player.update(), None, "and nothing is said twice");
     }
 }

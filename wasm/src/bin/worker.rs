@@ -32,9 +32,8 @@ impl Shell {
         let elapsed_ms = (began_ms - self.last_turn_ms).max(0.0);
         self.last_turn_ms = began_ms;
         let performance = &self.performance;
-        self.player.turn(Duration::from_secs_f64(elapsed_ms / 1_000.0), || {
-            performance.now() - began_ms > TURN_BUDGET_MS
-        });
+        self.player
+            .turn(Duration::from_secs_f64(elapsed_ms / 1_000.0), || performance.now() - began_ms > TURN_BUDGET_MS);
         self.publish();
         self.set_timer();
     }

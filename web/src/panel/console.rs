@@ -105,13 +105,16 @@ impl Component for Console {
 
 impl Console {
     fn asked(&self, model: &Model) -> Option<NodeId> {
-        let chosen = self.node.as_ref().and_then(|name| model.view.nodes.iter().find(|node| node.node.as_str() == name));
+        let chosen =
+            self.node.as_ref().and_then(|name| model.view.nodes.iter().find(|node| node.node.as_str() == name));
         chosen.or_else(|| model.view.nodes.first()).map(|node| node.node.clone())
     }
 
     fn choices(&self, context: &Context<Self>, model: &Model) -> Html {
         let on = context.link();
-        let chosen = |event: Event| event.target_dyn_into::<HtmlSelectElement>().map(|select| select.value()).unwrap_or_default();
+        let chosen = |event: Event| {
+            event.target_dyn_into::<HtmlSelectElement>().map(|select| select.value()).unwrap_or_default()
+        };
         let onclient = on.callback(move |event| Msg::Client(chosen(event)));
         let onnode = on.callback(move |event| Msg::Node(chosen(event)));
         let asked = self.asked(model);
@@ -231,7 +234,7 @@ fn history(model: &Model, props: &PanelProps) -> Html {
     let row = |operation: &OperationView| {
         let id = operation.id;
         let onclick = props.tell.reform(move |_: MouseEvent| AppMsg::Select(Selection::Operation(id)));
-        let value = operation.value.as_deref().map(|value| format!(" {}", words::short(value.trim_matches('"'), 24)));
+        let value = operation.value.as_deref().map(|value| format!(" {}", words::short(value, 24)));
         let (outcome, class) = outcome(operation);
         let current = (model.selection == Selection::Operation(id)).then_some("true");
         html! {
@@ -260,9 +263,9 @@ pub fn outcome(operation: &OperationView) -> (String, &'static str) {
         Some(OutcomeView::Written) => ("ok".into(), "ok"),
         Some(OutcomeView::Found(values)) => match values.as_slice() {
             [] => ("nothing".into(), "ok"),
-            [one] => (words::short(one.trim_matches('"'), 24), "ok"),
+            [one] => (words::short(one, 24), "ok"),
             several => {
-                let shown: Vec<_> = several.iter().map(|value| words::short(value.trim_matches('"'), 12)).collect();
+                let shown: Vec<_> = several.iter().map(|value| words::short(value, 12)).collect();
                 (shown.join(" | "), "warn")
             }
         },

@@ -51,7 +51,9 @@ pub fn Dialogs(props: &Props) -> Html {
     let onclose = props.tell.reform(|_: Event| Msg::Dialog(None));
     let close = props.tell.reform(|_: MouseEvent| Msg::Dialog(None));
     let (label, content) = match props.open {
-        Some(Dialog::NewRun) => ("New run", html! { <NewRun setting={props.setting.clone()} tell={props.tell.clone()} /> }),
+        Some(Dialog::NewRun) => {
+            ("New run", html! { <NewRun setting={props.setting.clone()} tell={props.tell.clone()} /> })
+        }
         Some(Dialog::Help) => ("Help", help()),
         None => ("", html! {}),
     };
@@ -71,7 +73,8 @@ fn help() -> Html {
         let keys = keys.split("  ").map(|key| html! { <kbd>{key}</kbd> });
         html! { <><dt>{for keys}</dt><dd>{*what}</dd></> }
     };
-    let example = |(line, what): &(&'static str, &'static str)| html! { <><dt><code>{*line}</code></dt><dd>{*what}</dd></> };
+    let example =
+        |(line, what): &(&'static str, &'static str)| html! { <><dt><code>{*line}</code></dt><dd>{*what}</dd></> };
     html! {
         <div class="help">
             <section><h3>{"Keys"}</h3><dl>{for keys::HELP.iter().map(row)}</dl></section>
@@ -116,11 +119,13 @@ impl Fields {
 
     /// The setting they describe, on top of `base`; or a sentence about what is wrong.
     fn setting(&self, base: &Setting) -> Result<Setting, String> {
-        let seed = self.seed.trim().parse().map_err(|_| "the seed must be a whole number from 0 to 2^64 - 1".to_owned())?;
+        let seed =
+            self.seed.trim().parse().map_err(|_| "the seed must be a whole number from 0 to 2^64 - 1".to_owned())?;
         let nodes = self.nodes.trim().parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
         let nodes = nodes.ok_or_else(|| format!("a cluster here has 1 to {NODES_MAX} nodes"))?;
         let small = |text: &str| text.trim().parse::<u8>().unwrap_or(0);
-        let replication = Replication::new(small(&self.n), small(&self.r), small(&self.w)).map_err(|error| error.to_string())?;
+        let replication =
+            Replication::new(small(&self.n), small(&self.r), small(&self.w)).map_err(|error| error.to_string())?;
         Ok(Setting { seed, nodes, replication, ..base.clone() })
     }
 }

@@ -1,6 +1,7 @@
 //! “Break something”: the tools, what they are for at the moment, and what is broken.
 
 use quorate_core::sim::Action;
+use quorate_core::view::NodeView;
 use yew::prelude::*;
 
 use super::icon;
@@ -41,9 +42,22 @@ pub fn Faults(props: &Props) -> Html {
             <h2>{"Break something"}</h2>
             <div class="tools">{for Tool::ALL.map(tool)}</div>
             <p class="targets">{line}</p>
+            {picks(&model, &props.tell)}
             {active(&model, &props.tell)}
         </section>
     }
+}
+
+/// The nodes as toggles: where one pane is shown at a time the ring is out of sight.
+fn picks(model: &Model, tell: &Tell) -> Html {
+    let targets = model.targets();
+    let pick = |node: &NodeView| {
+        let name = node.node.clone();
+        let pressed = targets.contains(&name).to_string();
+        let onclick = tell.reform(move |_: MouseEvent| Msg::ToggleMark(name.clone()));
+        html! { <button {onclick} aria-pressed={pressed}>{node.node.as_str()}</button> }
+    };
+    html! { <div class="picks" role="group" aria-label="Nodes that the next fault is for">{for model.view.nodes.iter().map(pick)}</div> }
 }
 
 fn active(model: &Model, tell: &Tell) -> Html {

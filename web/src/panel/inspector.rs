@@ -37,7 +37,8 @@ pub fn Inspector(props: &PanelProps) -> Html {
 }
 
 fn overview(model: &Model, tell: &Tell) -> Html {
-    let count = |wanted: &[Standing]| model.view.nodes.iter().filter(|node| wanted.contains(&model.standing(node).0)).count();
+    let count =
+        |wanted: &[Standing]| model.view.nodes.iter().filter(|node| wanted.contains(&model.standing(node).0)).count();
     let alive = count(&[Standing::Alive]);
     let keys: u64 = model.view.nodes.iter().map(|node| node.keys).sum();
     let (standing, ring) = (&model.view.nodes, &model.view.ring);

@@ -28,7 +28,8 @@ pub(super) fn panel(model: &Model, name: &Key, tell: &Tell) -> Html {
 
 /// The key in a sentence: whether its owners agree.
 pub(super) fn summary(key: &KeyView) -> String {
-    let versions = |node: &NodeId| key.replicas.iter().find(|replica| replica.node == *node).map(dots).unwrap_or_default();
+    let versions =
+        |node: &NodeId| key.replicas.iter().find(|replica| replica.node == *node).map(dots).unwrap_or_default();
     let held: BTreeSet<_> = key.primaries.iter().map(versions).collect();
     let siblings = key.replicas.iter().map(|replica| replica.versions.len()).max().unwrap_or(0);
     match (held.len(), siblings) {
@@ -47,7 +48,8 @@ fn dots(replica: &ReplicaView) -> BTreeSet<(u128, u64)> {
 pub(super) fn replicas(key: &KeyView) -> Html {
     let holding = |node: &NodeId| key.replicas.iter().find(|replica| replica.node == *node);
     let owners = key.primaries.iter().enumerate().map(|(index, node)| (node, format!("replica {}", index + 1)));
-    let fallbacks = key.fallbacks.iter().filter(|node| holding(node).is_some()).map(|node| (node, "stands in".to_owned()));
+    let fallbacks =
+        key.fallbacks.iter().filter(|node| holding(node).is_some()).map(|node| (node, "stands in".to_owned()));
     let is_listed = |node: &NodeId| key.primaries.contains(node) || key.fallbacks.contains(node);
     let others = key.replicas.iter().filter(|replica| !is_listed(&replica.node));
     let others = others.map(|replica| (&replica.node, "no owner".to_owned()));
@@ -78,7 +80,7 @@ fn versions(holding: Option<&ReplicaView>) -> Html {
 
 fn version(version: &VersionView) -> Html {
     let issuer = version.issuer.as_ref().map_or_else(|| "?".into(), ToString::to_string);
-    let value = version.value.as_deref().map_or_else(|| "deleted".into(), |value| words::short(value.trim_matches('"'), 60));
+    let value = version.value.as_deref().map_or_else(|| "deleted".into(), |value| words::short(value, 60));
     html! { <p class="version mono"><span>{value}</span><span class="dot">{format!("{issuer}:{}", version.counter)}</span></p> }
 }
 

@@ -24,9 +24,12 @@ pub(super) fn panel(model: &Model, node: &NodeView, tell: &Tell) -> Html {
         _ if doubters.is_empty() => "nobody doubts it".into(),
         _ => format!("{} no longer count on it", words::list(&doubters)),
     };
-    let owned = model.view.ring.tokens.iter().filter(|token| {
-        model.view.ring.owners.get(usize::from(token.owner)) == Some(&node.node)
-    });
+    let owned = model
+        .view
+        .ring
+        .tokens
+        .iter()
+        .filter(|token| model.view.ring.owners.get(usize::from(token.owner)) == Some(&node.node));
     let owned = u64::try_from(owned.count()).unwrap_or(u64::MAX);
     html! {
         <>

@@ -15,14 +15,14 @@ use crate::model::{Model, Selection};
 use crate::words;
 
 /// Width of the votes' tracks, in pixels.
-const TRACK: f64 = 166.0;
+const TRACK: f64 = 150.0;
 
 /// The inspector of this operation.
 pub(super) fn panel(model: &Model, operation: &OperationView, tell: &Tell) -> Html {
     let key = operation.key.clone();
     let select_key = tell.reform(move |_: MouseEvent| Msg::Select(Selection::Key(key.clone())));
     let verb = words::verb(operation.operation);
-    let written = operation.value.as_deref().map(|value| words::short(value.trim_matches('"'), 120));
+    let written = operation.value.as_deref().map(|value| words::short(value, 120));
     html! {
         <>
             <p class="eyebrow"><span>{"Operation"}</span><span>{&operation.client}</span></p>
@@ -68,21 +68,33 @@ fn headline(model: &Model, operation: &OperationView) -> Html {
 /// A track for each owner, with its answer where it was counted, and a line where there were enough.
 fn votes(model: &Model, operation: &OperationView) -> Html {
     let owners: Vec<NodeId> = model.watched_key().map(|key| key.primaries.clone()).unwrap_or_default();
-    let voted = operation.votes.iter().map(|vote| &vote.node);
-    let mut nodes: Vec<&NodeId> = voted.collect();
-    nodes.extend(owners.iter().filter(|owner| !operation.votes.iter().any(|vote| vote.node == **owner)));
-    if nodes.is_empty() {
-        return html! {};
-    }
+    let rounds = rounds(&operation.votes);
     let scale = Scale::new(operation, model.playback.now);
     let line = operation.votes.iter().find(|vote| vote.decisive).map(|vote| {
-        html! { <i class="quorum-line" style={format!("left:{:.1}px", 34.0 + scale.place(vote.at))}></i> }
+        html! { <i class="quorum-line" style={format!("left:{:.1}px", 33.0 + scale.place(vote.at))}></i> }
     });
-    let row = |(index, node): (usize, &&NodeId)| {
-        let vote = operation.votes.iter().find(|vote| vote.node == **node);
-        track(node, index, vote, operation, &scale, owners.contains(node))
+    let last = rounds.len().saturating_sub(1);
+    let round = |(index, votes): (usize, &&[VoteView])| {
+        let silent = owners.iter().filter(|owner| index == last && !votes.iter().any(|vote| vote.node == **owner));
+        let answered = votes.iter().map(|vote| (&vote.node, Some(vote)));
+        let rows = answered.chain(silent.map(|owner| (owner, None)));
+        let heading = (rounds.len() > 1).then_some(if index == last { "then wrote" } else { "looked first" });
+        html! {
+            <>
+                if let Some(heading) = heading { <li class="round">{heading}</li> }
+                {for rows.map(|(node, vote)| track(node, vote, operation, &scale, owners.contains(node)))}
+            </>
+        }
     };
-    html! { <ol class="votes" aria-label="Answers">{line}{for nodes.iter().enumerate().map(row)}</ol> }
+    html! { <ol class="votes" aria-label="Answers">{line}{for rounds.iter().enumerate().map(round)}</ol> }
+}
+
+/// The answers by rounds: a count that does not rise begins a new one. At least one round, which may be empty.
+fn rounds(votes: &[VoteView]) -> Vec<&[VoteView]> {
+    if votes.is_empty() {
+        return vec![votes];
+    }
+    votes.chunk_by(|before, after| after.count > before.count).collect()
 }
 
 struct Scale {
@@ -103,23 +115,18 @@ impl Scale {
     }
 }
 
-fn track(
-    node: &NodeId,
-    index: usize,
-    vote: Option<&VoteView>,
-    operation: &OperationView,
-    scale: &Scale,
-    is_owner: bool,
-) -> Html {
+fn track(node: &NodeId, vote: Option<&VoteView>, operation: &OperationView, scale: &Scale, is_owner: bool) -> Html {
     let (bar, words) = match vote {
         Some(vote) => {
             let place = scale.place(vote.at);
             let class = classes!("vote", vote.decisive.then_some("decisive"));
             let style = format!("width:{place:.1}px");
-            let said = format!("answer {}, +{}", index + 1, words::span(vote.at.since(operation.started_at)));
+            let said = format!("vote {}, +{}", vote.count, words::span(vote.at.since(operation.started_at)));
             (html! { <i {class} {style}></i> }, html! { <span>{said}</span> })
         }
-        None if operation.ended_at.is_some() => (html! { <i class="vote none"></i> }, html! { <span class="bad">{"no answer"}</span> }),
+        None if operation.ended_at.is_some() => {
+            (html! { <i class="vote none"></i> }, html! { <span class="bad">{"no answer"}</span> })
+        }
         None => (html! {}, html! { <span class="time">{"not yet"}</span> }),
     };
     html! { <li>{super::disc(node, is_owner)}<span class="track">{bar}</span>{words}</li> }
@@ -143,7 +150,7 @@ fn ending(operation: &OperationView) -> Html {
             html! {
                 <>
                     <p class="ending">{format!("{} was told {found} after {took}.", operation.client)}</p>
-                    {for values.iter().map(|value| html! { <p class="value mono"><ins>{words::short(value.trim_matches('"'), 120)}</ins></p> })}
+                    {for values.iter().map(|value| html! { <p class="value mono"><ins>{words::short(value, 120)}</ins></p> })}
                 </>
             }
         }
@@ -166,4 +173,21 @@ pub(super) fn of_key(model: &Model, key: &Key, tell: &Tell) -> Html {
     };
     let found = model.operations.values().rev().filter(|operation| operation.key == *key).take(10);
     html! { <ol class="history">{for found.map(row)}</ol> }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::node;
+
+    #[test]
+    fn a_count_that_does_not_rise_begins_a_new_round() {
+        for (counts, expected) in
+            [(vec![], vec![0]), (vec![1, 2], vec![2]), (vec![1, 2, 1, 2, 3], vec![2, 3]), (vec![1, 1], vec![1, 1])]
+        {
+            let vote = |count: &u8| VoteView { node: node("A"), at: Time::ZERO, count: *count, decisive: false };
+            let votes: Vec<_> = counts.iter().map(vote).collect();
+            assert_eq!(rounds(&votes).iter().map(|round| round.len()).collect::<Vec<_>>(), expected, "{counts:?}");
+        }
+    }
 }

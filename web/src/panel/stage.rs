@@ -145,9 +145,9 @@ impl StagePane {
         let onkeydown = on.callback(move |event| Msg::NodeKey(index, event));
         let onfocus = on.callback(move |_: FocusEvent| Msg::Focused(index));
         let side = match layout.caption_side(place) {
-            -1 => "left",
-            0 => "below",
-            _ => "right",
+            -1 => "side-left",
+            0 => "side-below",
+            _ => "side-right",
         };
         let style = format!("left:{:.1}px;top:{:.1}px;--disc:{:.1}px", place.x, place.y, layout.disc);
         let stop = self.stop.min(layout.nodes.len().saturating_sub(1));
@@ -312,11 +312,9 @@ fn client(model: &Model, place: Point, name: &'static str) -> Html {
     let waiting = model.operations.values().rev().find(|operation| {
         operation.client == name && operation.ended_at.is_none() && operation.started_at <= model.playback.now
     });
-    let doing = waiting.map(|operation| {
-        format!("waits for {}", crate::words::short(operation.key.as_str(), 14))
-    });
+    let doing = waiting.map(|operation| format!("waits for {}", crate::words::short(operation.key.as_str(), 14)));
     let style = format!("left:{:.1}px;top:{:.1}px", place.x, place.y);
-    html! { <div class="client" {style}><span class="pill">{name}</span><span class="doing">{doing}</span></div> }
+    html! { <div class="asker" {style}><span class="pill">{name}</span><span class="doing">{doing}</span></div> }
 }
 
 fn legend() -> Html {

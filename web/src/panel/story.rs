@@ -20,7 +20,6 @@ pub fn spoken(model: &Model, remark: Option<&str>) -> String {
 }
 
 /// The list, newest first.
-#[must_use]
 pub fn list(model: &Model) -> Html {
     let line = |line: &crate::story::Line| {
         let tone = match line.tone {

@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn slow_motion_shows_milliseconds_and_a_fast_run_shows_minutes() {
-        for (speed, shown_ms) in [(Speed::Thousandth, 4), (Speed::Hundredth, 49), (Speed::Real, 4_900), (Speed::Hundred, 490_000)] {
+        for (speed, shown_ms) in
+            [(Speed::Thousandth, 4), (Speed::Hundredth, 49), (Speed::Real, 4_900), (Speed::Hundred, 490_000)]
+        {
             let lanes = Lanes::new(816.0, 296.0, false, 8, Time::from_ms(10_000_000), speed);
             assert_eq!(lanes.end.since(lanes.start).as_millis(), shown_ms, "{speed:?}");
             assert!((2..=8).contains(&lanes.ticks().len()), "{speed:?}: {:?}", lanes.ticks());

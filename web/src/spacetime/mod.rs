@@ -112,8 +112,8 @@ fn axis(list: &mut DrawList, lanes: &Lanes) {
     for tick in lanes.ticks() {
         let along = lanes.along(tick);
         list.line(lanes.turned(along, near), lanes.turned(along, far), Style::stroke(Token::Fainter, 1.0));
-        // The pill of now stands where a label would be.
-        if (along - now).abs() < 56.0 {
+        // The pill of now stands where a label would be, and one at the far edge would be cut.
+        if (along - now).abs() < 56.0 || (!lanes.downward && along > lanes.far_edge() - 20.0) {
             continue;
         }
         let label = words::moment(tick);
@@ -146,14 +146,17 @@ fn lane_line(list: &mut DrawList, lanes: &Lanes, lane: f64, from: Time, to: Time
 fn client_lane(list: &mut DrawList, lanes: &Lanes, cast: &Cast<'_>, name: &str) {
     let Some(lane) = cast.client(name) else { return };
     lane_line(list, lanes, lane, lanes.start, lanes.now, Style::stroke(Token::Fainter, 1.2));
-    let head = lanes.head(lane);
-    let size = if lanes.is_lettered() { 12.0 } else { 9.0 };
-    list.text(Point::new(head.x, head.y + 4.0), name, size, 400, Align::Middle, Token::Ink2);
+    // Where lanes are too close for names, those of the first and the last client still have room outside.
+    let outermost = CLIENTS.first() == Some(&name) || CLIENTS.last() == Some(&name);
+    if lanes.is_lettered() || outermost {
+        let head = lanes.head(lane);
+        list.text(Point::new(head.x, head.y + 4.0), name, 12.0, 400, Align::Middle, Token::Ink2);
+    }
 }
 
 fn node_lane(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &Cast<'_>, name: &NodeId) {
     let Some(lane) = cast.node(name) else { return };
-    let style = Style::stroke(Token::Faint, 1.2);
+    let style = Style::stroke(if lanes.is_lettered() { Token::Faint } else { Token::Fainter }, 1.2);
     let mut up_since = lanes.start;
     for spell in model.trace.spells().filter(|spell| spell.node == *name) {
         lane_line(list, lanes, lane, up_since, spell.since.min(lanes.now), style);
@@ -163,7 +166,7 @@ fn node_lane(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &Cast<'_>,
         }
     }
     lane_line(list, lanes, lane, up_since, lanes.now, style);
-    if up_since <= lanes.now {
+    if up_since <= lanes.now && lanes.is_lettered() {
         let ahead = Style::stroke(Token::Fainter, 1.2).dashed(&[2.0, 4.0]);
         lane_line(list, lanes, lane, lanes.now, lanes.end, ahead);
     }
@@ -181,7 +184,9 @@ fn lane_head(list: &mut DrawList, model: &Model, lanes: &Lanes, lane: f64, name:
         Some(Standing::Suspected | Standing::Dead) => {
             (Style::stroke(Token::CopyLine, 1.5).dashed(&[3.0, 2.4]).filled(Token::Stage), Token::Ink)
         }
-        Some(Standing::Crashed | Standing::Stopped) => (Style::stroke(Token::Ink3, 1.3).filled(Token::Stage), Token::Ink3),
+        Some(Standing::Crashed | Standing::Stopped) => {
+            (Style::stroke(Token::Ink3, 1.3).filled(Token::Stage), Token::Ink3)
+        }
         _ if is_replica => (Style::fill(Token::Node), Token::OnNode),
         _ => (Style::fill(Token::Node2), Token::OnDisc),
     };
@@ -202,16 +207,23 @@ fn unreachable_lanes(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &C
             }
             Fault::Link { .. } | Fault::Down { .. } => continue,
         };
-        for node in unreachable {
+        for (index, node) in unreachable.into_iter().enumerate() {
             let Some(lane) = cast.node(&node) else { continue };
             let half = (lanes.pitch() * 0.29).min(10.0);
             let (from, to) = (lanes.along(since.max(lanes.start)), lanes.far_edge());
             let middle = lanes.across(lane);
             let corners = (lanes.turned(from, middle - half), lanes.turned(to, middle + half));
             list.push(Shape::Hatched(corners.0, corners.1), Style::stroke(Token::Hatch, 1.6));
-            if since >= lanes.start && lanes.is_lettered() && !lanes.downward {
+            let begins_here = since >= lanes.start && lanes.is_lettered() && !lanes.downward;
+            if begins_here {
+                list.line(
+                    lanes.turned(from, middle - half),
+                    lanes.turned(from, middle + half),
+                    Style::stroke(Token::Lost, 2.0),
+                );
+            }
+            if begins_here && index == 0 {
                 let at = lanes.turned(from + 7.0, middle - half - 3.0);
-                list.line(lanes.turned(from, middle - half), lanes.turned(from, middle + half), Style::stroke(Token::Lost, 2.0));
                 list.text(at, fault.title(), 11.5, 550, Align::Start, Token::Lost);
             }
         }
@@ -240,7 +252,14 @@ fn operation_bar(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &Cast<
     let at = lanes.place(start, lane);
     let label = format!("{} {}", words::verb(operation.operation), words::short(operation.key.as_str(), 16));
     let weight = if selected { 650 } else { 500 };
-    list.text(Point::new(at.x, at.y - 8.0), label, 11.5, weight, Align::Start, if selected { Token::Ink } else { Token::Ink2 });
+    list.text(
+        Point::new(at.x, at.y - 8.0),
+        label,
+        11.5,
+        weight,
+        Align::Start,
+        if selected { Token::Ink } else { Token::Ink2 },
+    );
     if ended.is_some() {
         let place = lanes.place(end, lane);
         let (word, token) = outcome_word(operation);
@@ -255,7 +274,7 @@ fn outcome_word(operation: &OperationView) -> (String, Token) {
         Some(OutcomeView::Written) => ("ok".into(), Token::Ink),
         Some(OutcomeView::Found(values)) => match (values.as_slice(), operation.operation) {
             ([], OperationKind::Get) => ("nothing".into(), Token::Ink2),
-            ([one], _) => (words::short(one.trim_matches('"'), 14), Token::Ink),
+            ([one], _) => (words::short(one, 14), Token::Ink),
             (several, _) => (format!("{} values", several.len()), Token::Ink),
         },
         Some(OutcomeView::Failed { code, .. }) => (code.replace('_', " "), Token::Lost),
@@ -264,7 +283,9 @@ fn outcome_word(operation: &OperationView) -> (String, Token) {
 
 fn arrows(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &Cast<'_>) {
     let shown = model.trace.arrows().rev().filter(|arrow| {
-        arrow.sent_at <= lanes.now && arrow.end.at().is_none_or(|end| end >= lanes.start) && arrow.sent_at.0 + WAY_MAX_NS >= lanes.start.0
+        arrow.sent_at <= lanes.now
+            && arrow.end.at().is_none_or(|end| end >= lanes.start)
+            && arrow.sent_at.0 + WAY_MAX_NS >= lanes.start.0
     });
     for arrow in shown.take(ARROWS_MAX) {
         arrow_line(list, model, lanes, cast, arrow);
@@ -286,10 +307,13 @@ fn arrow_line(list: &mut DrawList, model: &Model, lanes: &Lanes, cast: &Cast<'_>
     let whole = ends.since(arrow.sent_at).as_secs_f64().max(1e-12);
     let share = (lanes.now.since(arrow.sent_at).as_secs_f64() / whole).min(1.0);
     let head_lane = from + (reached - from) * share;
-    let (tail, head) = (lanes.place(arrow.sent_at, from), lanes.place(ends.min(lanes.now), head_lane));
+    // What left before the diagram begins comes in at its edge.
+    let left_at = arrow.sent_at.max(lanes.start);
+    let tail_lane = from + (reached - from) * (left_at.since(arrow.sent_at).as_secs_f64() / whole);
+    let (tail, head) = (lanes.place(left_at, tail_lane), lanes.place(ends.min(lanes.now), head_lane));
     let width = if in_story { 1.7 } else { 1.2 };
     list.line(tail, head, Style::stroke(look.line, width).opacity(opacity));
-    if lanes.is_lettered() {
+    if lanes.is_lettered() && left_at == arrow.sent_at {
         list.push(Shape::Disc(tail, 2.2), Style::fill(look.line).opacity(opacity));
     }
     let size = GLYPH.min(lanes.pitch() * 0.7).max(4.0);
@@ -366,7 +390,8 @@ mod tests {
     fn a_crash_is_a_cross_and_the_lane_has_a_gap_until_the_restart() {
         let crashed = event(1, None, 2_390, "A", EventKind::Crashed);
         let back = event(2, None, 2_405, "A", EventKind::Started { boot: 2 });
-        let lanes_of = |events| count(&drawn(cluster(1), events, Selection::Nothing), |shape| matches!(shape, Shape::Line(..)));
+        let lanes_of =
+            |events| count(&drawn(cluster(1), events, Selection::Nothing), |shape| matches!(shape, Shape::Line(..)));
         let whole = lanes_of(vec![]);
         assert_eq!(lanes_of(vec![crashed.clone(), back]), whole + 1, "two pieces instead of one");
         assert_eq!(lanes_of(vec![crashed.clone()]), whole - 1, "and nothing ahead of a process that is down");

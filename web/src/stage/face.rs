@@ -113,8 +113,8 @@ fn part(
 ) -> (String, String) {
     let coordinates = operation.is_some_and(|operation| operation.coordinator.as_ref() == Some(name));
     let vote = operation.and_then(|operation| {
-        let vote = operation.votes.iter().find(|vote| vote.node == *name)?;
-        Some(format!("answered at +{}", words::span(vote.at.since(operation.started_at))))
+        let vote = operation.votes.iter().rev().find(|vote| vote.node == *name)?;
+        Some(format!("+{}", words::span(vote.at.since(operation.started_at))))
     });
     let replica = place_words(place);
     let title = match (coordinates, place, holding) {
@@ -131,9 +131,10 @@ fn part(
 fn holds(replica: &ReplicaView) -> String {
     match replica.versions.as_slice() {
         [] => "Has nothing".into(),
-        [one] => one.value.as_deref().map_or_else(|| "Has a deletion".into(), |value| {
-            format!("Has {}", words::short(value.trim_matches('"'), 16))
-        }),
+        [one] => one
+            .value
+            .as_deref()
+            .map_or_else(|| "Has a deletion".into(), |value| format!("Has {}", words::short(value, 16))),
         several => format!("Has {} values", several.len()),
     }
 }
@@ -170,18 +171,19 @@ mod tests {
     #[test]
     fn a_selected_operation_says_who_did_what_and_when() {
         let captions = captions(cluster(5).put(7, None), Selection::Operation(7));
-        assert_eq!(said(&captions, "A"), "Coordinator / replica 1 · answered at +3.9 ms");
-        assert_eq!(said(&captions, "C"), "Has milk, eggs / replica 2 · answered at +12.4 ms");
+        assert_eq!(said(&captions, "A"), "Coordinator / replica 1 · +3.9 ms");
+        assert_eq!(said(&captions, "C"), "Has milk, eggs / replica 2 · +12.4 ms");
         assert_eq!(said(&captions, "D"), "Has nothing / replica 3");
         assert_eq!(said(&captions, "E"), " / ");
     }
 
     #[test]
     fn trouble_comes_before_everything_else() {
-        let fixture = cluster(5)
-            .down("D", ProcessState::Crashed)
-            .down("E", ProcessState::Stopped)
-            .believed(&["A", "C"], "B", State::Suspect);
+        let fixture = cluster(5).down("D", ProcessState::Crashed).down("E", ProcessState::Stopped).believed(
+            &["A", "C"],
+            "B",
+            State::Suspect,
+        );
         let captions = captions(fixture, Selection::Key(key("cart")));
         assert_eq!(said(&captions, "B"), "Suspected / by A and C");
         assert_eq!(said(&captions, "D"), "Crashed / replica 3");
@@ -195,7 +197,10 @@ mod tests {
         model.absorb(Update::Frame(fixture.frame(vec![])), 0.0);
         model.toggle_mark(&node("B"));
         let descriptions: Vec<_> = faces(&model).iter().map(Face::description).collect();
-        assert_eq!(descriptions.get(1).map(String::as_str), Some("Node B, suspected by most. Suspected, by A, C and D. Marked"));
+        assert_eq!(
+            descriptions.get(1).map(String::as_str),
+            Some("Node B, suspected by most. Suspected, by A, C and D. Marked")
+        );
         assert_eq!(descriptions.first().map(String::as_str), Some("Node A, alive"));
     }
 }

@@ -64,7 +64,8 @@ impl Layout {
         let angles: Vec<_> = (0..nodes).map(|index| angle_of_node(index, nodes)).collect();
         let (circle, center) = fit(&angles, width, height, &margins);
         let disc = disc_radius(circle, nodes, phone);
-        let band = if nodes > LINKED_NODES_MAX { (circle - disc - 26.0).max(circle * 0.5) } else { circle * BAND_SHARE };
+        let band =
+            if nodes > LINKED_NODES_MAX { (circle - disc - 26.0).max(circle * 0.5) } else { circle * BAND_SHARE };
         Self {
             width,
             height,
@@ -115,10 +116,8 @@ fn fit(angles: &[f64], width: f64, height: f64, margins: &Margins) -> (f64, Poin
     let room_y = (height - margins.top - margins.bottom).max(60.0);
     let circle = (room_x / (right - left)).min(room_y / (bottom - top)).min(CIRCLE_MAX);
     let slack_y = room_y - circle * (bottom - top);
-    let center = Point::new(
-        width / 2.0 - circle * f64::midpoint(left, right),
-        margins.top + slack_y / 2.0 - circle * top,
-    );
+    let center =
+        Point::new(width / 2.0 - circle * f64::midpoint(left, right), margins.top + slack_y / 2.0 - circle * top);
     (circle, center)
 }
 
@@ -133,12 +132,8 @@ fn disc_radius(circle: f64, nodes: usize, phone: bool) -> f64 {
 fn client_places(width: f64, height: f64, phone: bool, clients: usize) -> Vec<Point> {
     let (x, x_low) = if phone { (50.0, 40.0) } else { (width * 0.19, width * 0.095) };
     let (top, bottom) = if phone { (116.0, height - 148.0) } else { (88.0, height - 92.0) };
-    let corners = [
-        Point::new(x, top),
-        Point::new(x_low, bottom),
-        Point::new(width - x_low, bottom),
-        Point::new(width - x, top),
-    ];
+    let corners =
+        [Point::new(x, top), Point::new(x_low, bottom), Point::new(width - x_low, bottom), Point::new(width - x, top)];
     corners.into_iter().take(clients).collect()
 }
 

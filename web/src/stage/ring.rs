@@ -102,9 +102,9 @@ fn walk(ring: &RingView, key: &KeyView) -> Vec<Stop> {
     };
     let owners = key.primaries.iter().map(|node| (node, false));
     let others = key.fallbacks.iter().take(1).map(|node| (node, true));
-    let stops = owners.chain(others).filter_map(|(node, stands_in)| {
-        first_token_of(node).map(|token| Stop { token, stands_in })
-    });
+    let stops = owners
+        .chain(others)
+        .filter_map(|(node, stands_in)| first_token_of(node).map(|token| Stop { token, stands_in }));
     stops.take(WALK_ARCS_MAX).collect()
 }
 
@@ -131,10 +131,12 @@ fn clockwise(from: f64, angle: f64) -> f64 {
 }
 
 fn segment_width(ring: &RingView, index: usize) -> f64 {
-    let before = index.checked_sub(1).or(ring.tokens.len().checked_sub(1));
+    let before = index.checked_sub(1).or_else(|| ring.tokens.len().checked_sub(1));
     let ends = (before.and_then(|before| ring.tokens.get(before)), ring.tokens.get(index));
     match ends {
-        (Some(before), Some(token)) if ring.tokens.len() > 1 => (angle(token.hash) - angle(before.hash)).rem_euclid(TAU),
+        (Some(before), Some(token)) if ring.tokens.len() > 1 => {
+            (angle(token.hash) - angle(before.hash)).rem_euclid(TAU)
+        }
         _ => TAU,
     }
 }
@@ -222,7 +224,11 @@ mod tests {
         // The key lies between the second and the third token: the walk goes C (2), D (3), E (4), A (5).
         let view = cluster(5).view;
         let stops: Vec<_> = walk(&view.ring, &cart()).iter().map(|stop| (stop.token, stop.stands_in)).collect();
-        assert_eq!(stops, [(5, false), (2, false), (3, false), (4, true)], "in the order of the preference list: A, C, D");
+        assert_eq!(
+            stops,
+            [(5, false), (2, false), (3, false), (4, true)],
+            "in the order of the preference list: A, C, D"
+        );
         let list = drawn(5, Some(&cart()));
         let hot = segments(&list).iter().filter(|(_, _, token)| *token == Some(Token::Ink)).count();
         assert_eq!(hot, 3);

@@ -295,10 +295,13 @@ pub fn link_at(places: &Places<'_>, view: &ClusterView, at: Point, reach: f64) -
     let all = view.nodes.len() <= LINKED_NODES_MAX;
     for (index, a) in view.nodes.iter().enumerate() {
         for (other, b) in view.nodes.iter().enumerate().skip(index + 1) {
-            let drawn = all || view.links.iter().any(|link| {
-                (link.from == a.node && link.to == b.node) || (link.from == b.node && link.to == a.node)
-            });
-            let Some((from, to)) = node_path(places, a.node.as_str(), b.node.as_str()).filter(|_| drawn) else { continue };
+            let drawn = all
+                || view.links.iter().any(|link| {
+                    (link.from == a.node && link.to == b.node) || (link.from == b.node && link.to == a.node)
+                });
+            let Some((from, to)) = node_path(places, a.node.as_str(), b.node.as_str()).filter(|_| drawn) else {
+                continue;
+            };
             let distance = at.distance_to_line(from, to);
             if distance <= reach && best.is_none_or(|(nearest, _)| distance < nearest) {
                 best = Some((distance, (index, other)));
