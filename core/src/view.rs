@@ -245,6 +245,8 @@ pub struct VoteView {
     pub node: NodeId,
     /// When it was counted.
     pub at: Time,
+    /// Answers so far in its round, this one included: a write without a context looks first, and then writes.
+    pub count: u8,
     /// Whether it completed the quorum.
     pub decisive: bool,
 }

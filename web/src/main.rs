@@ -1,3 +1,5 @@
-//! Quorate.
+//! Starts the page.
 
-fn main() {}
+fn main() {
+    yew::Renderer::<quorate_web::app::App>::new().render();
+}

@@ -162,9 +162,9 @@ impl Clients {
         self.remember(event.id, id);
         let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == id) else { return };
         match &event.kind {
-            EventKind::VoteCounted { from, .. } => {
+            EventKind::VoteCounted { from, votes, .. } => {
                 operation.coordinator = Some(event.node.clone());
-                operation.votes.push(VoteView { node: from.clone(), at: event.at, decisive: false });
+                operation.votes.push(VoteView { node: from.clone(), at: event.at, count: *votes, decisive: false });
             }
             EventKind::QuorumMet { .. } => {
                 if let Some(vote) = operation.votes.last_mut() {

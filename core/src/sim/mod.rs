@@ -7,6 +7,7 @@ mod client;
 mod host;
 mod network;
 mod picture;
+pub mod player;
 mod schedule;
 mod world;
 
