@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 mod clocks;
 pub mod config;
+mod descriptors;
 pub mod http;
 pub mod logging;
 pub mod operations;

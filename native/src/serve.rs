@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::config::{Settings, StorageKind};
+use crate::descriptors;
 use crate::http::{App, Server, router};
 use crate::operations::OperationLog;
 use crate::runtime::{Runtime, RuntimeError};
@@ -58,7 +59,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let listen = settings.listen;
     // The signals count from the first moment: whoever starts a process may change his mind at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let server = Server::bind(listen).await.map_err(|source| match source.kind() {
+    let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => ServeError::PortInUse(listen),
         _ => ServeError::Listen { address: listen, source },
     })?;

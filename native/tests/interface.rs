@@ -384,3 +384,14 @@ fn a_node_that_talks_to_nobody_refuses_other_nodes() {
     refused(&alone.node.request("GET", "/internal/peer", &headers, b""), 403, "forbidden");
     refused(&alone.node.post("/gossip/join", &json!({ "address": "127.0.0.1:1" })), 409, "conflict");
 }
+
+#[test]
+fn many_idle_connections_do_not_keep_the_node_from_working() {
+    let alone = Alone::start(&[]);
+    let idle: Vec<TcpStream> =
+        (0..600).map(|_| TcpStream::connect(("127.0.0.1", alone.node.port)).expect("connects")).collect();
+    for number in 0..20 {
+        assert_eq!(alone.node.write("key", &json!(number)).status, 200);
+    }
+    drop(idle);
+}

@@ -18,8 +18,6 @@ use tower_service::Service as _;
 
 use super::ConnectionPermit;
 
-/// Connections of clients and nodes together; the next ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 8_192;
 /// How long the head of a request may take, and how long a connection may stay without one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after the system refused a connection, for example because too many files are open.
@@ -33,13 +31,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listener.
+    /// Binds the listener. Beyond `connections_max` connections of clients and nodes together, the next ones wait.
     ///
     /// # Errors
     /// What the system says: the address is in use, or not of this machine.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, connections_max: usize) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
+        Ok(Self { listener, connections: Arc::new(Semaphore::new(connections_max)) })
     }
 
     /// Accepts connections until `stop` says so, and then lets those that are open end after their current request.

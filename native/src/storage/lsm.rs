@@ -13,6 +13,7 @@ use quorate_core::storage::{Batch, Page, PageLimit, Space, StorageError};
 
 use super::barrier::Barrier;
 use super::directory::DataDirectory;
+use crate::descriptors::TABLES_MAX;
 
 /// Blocks of tables kept in memory, in bytes.
 const CACHE_BYTES: u64 = 256 * 1_024 * 1_024;
@@ -215,7 +216,11 @@ fn count_rows(database: &Database, objects: &Keyspace, keys: Arc<AtomicI64>) {
 
 fn open_database(store: &Path) -> fjall::Result<Database> {
     // Batches stay in the process until a sync asks for them: it flushes first.
-    Database::builder(store).cache_size(CACHE_BYTES).manual_journal_persist(true).open()
+    Database::builder(store)
+        .max_cached_files(Some(TABLES_MAX))
+        .cache_size(CACHE_BYTES)
+        .manual_journal_persist(true)
+        .open()
 }
 
 fn from_fjall(error: fjall::Error) -> StorageError {
