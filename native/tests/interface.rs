@@ -395,3 +395,34 @@ fn many_idle_connections_do_not_keep_the_node_from_working() {
     }
     drop(idle);
 }
+
+#[test]
+fn a_stop_refuses_new_requests_and_finishes_those_under_way() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::new(root.path(), "node", &[]);
+    node.start(&[]);
+    node.wait_ready();
+    let mut slow = TcpStream::connect(("127.0.0.1", node.port)).expect("connects");
+    slow.set_read_timeout(Some(Duration::from_secs(20))).expect("sets");
+    let head = "PUT /api/v1/data/slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 8\r\n\r\nhalf";
+    slow.write_all(head.as_bytes()).expect("writes");
+    // The node has the request once it says so.
+    eventually("the request is under way", support::PATIENCE, || {
+        (node.get("/status").json()["requests"]["http"] == json!(2)).then_some(())
+    });
+    node.ask_to_stop();
+    eventually("new requests are refused", Duration::from_secs(5), || {
+        (node.get("/status").code() == "shutting_down").then_some(())
+    });
+    refused(&node.write("late", &json!(1)), 503, "shutting_down");
+    slow.write_all(b"done").expect("writes");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(node.wait_end().code(), Some(0));
+    node.start(&[]);
+    node.wait_ready();
+    let raw = node.request("GET", "/api/v1/data/slow", &[("Accept", "application/octet-stream")], b"");
+    assert_eq!(raw.body, b"halfdone");
+    assert_eq!(node.read("late").status, 404);
+}

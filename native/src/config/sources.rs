@@ -67,7 +67,7 @@ struct Entry {
     options: Options,
 }
 
-/// Options from environment variables, as handed in.
+/// Options from environment variables, as handed in. An empty one says nothing.
 ///
 /// # Errors
 /// [`SourceError::Variable`].
@@ -77,6 +77,10 @@ pub fn from_environment(variables: impl IntoIterator<Item = (String, String)>) -
     let mut plain = Options::default();
     let mut bootstrap = false;
     for (name, value) in variables {
+        // Compose files and scripts set what they do not mean to an empty text.
+        if value.is_empty() {
+            continue;
+        }
         let error = |reason| SourceError::Variable { name: name.clone(), reason };
         if name == "BOOTSTRAP" {
             bootstrap = value.parse().map_err(|_| error(format!("it must be true or false, not {value:?}")))?;
@@ -198,6 +202,7 @@ mod tests {
             assert_eq!(environment(&order).expect("good").port, Some(1));
         }
         assert_eq!(environment(&[("HTTP_PORT", "2")]).expect("good").port, Some(2));
+        assert_eq!(environment(&[("HTTP_PORT", "2"), ("QUORATE_PORT", "")]).expect("good").port, Some(2));
         assert_eq!(environment(&[("QUORATE_ENDPOINT", "x"), ("PATH", "y")]).expect("not ours").port, None);
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
             (node.cluster(), node.membership().counts(), node.rings().clone(), node.not_ready(), live_owners(node))
         })
         .await?;
-    let under_way: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
+    let coordinated: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
     let replication = app.settings.core.cluster.replication;
     let effective = |quorum: u8| usize::from(quorum).min(rings.layout.len());
     let needed = effective(replication.r.get()).max(effective(replication.w.get()));
@@ -58,7 +58,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         },
         "storage": { "keys": store.keys(), "bytes": store.disk_bytes(), "engine": store.engine_name() },
         "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.all.tokens().len() },
-        "requests": { "under_way": under_way },
+        "requests": { "http": app.requests_under_way(), "coordinated": coordinated },
         "messages": { "sent": sent, "dropped": dropped, "received": received, "malformed": malformed },
     })))
 }

@@ -87,6 +87,11 @@ impl App {
         self.stopping.load(Ordering::SeqCst)
     }
 
+    /// Requests that have come and are not answered, the one that asks included.
+    fn requests_under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
     fn copies(&self) -> u8 {
         self.settings.core.cluster.replication.n.get()
     }

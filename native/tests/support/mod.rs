@@ -64,9 +64,19 @@ impl Node {
 
     /// As an operator does.
     pub fn terminate(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("it runs");
-        let id = child.id().to_string();
+        self.ask_to_stop();
+        self.wait_end()
+    }
+
+    /// Sends SIGTERM, without waiting for anything.
+    pub fn ask_to_stop(&self) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+    }
+
+    /// Waits for the end of a process that was asked to stop.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
         eventually("the process ends", Duration::from_secs(12), || child.try_wait().expect("it can be asked"))
     }
 
