@@ -229,19 +229,22 @@ fn a_minority_refuses_and_the_healed_cluster_is_one_again() {
 #[test]
 fn no_acknowledged_write_is_lost_in_random_schedules() {
     let mut writes = 0;
-    for seed in 0..1000 {
+    for seed in 0..200 {
         let mut world = Schedule::random(seed).run();
         let names: Vec<NodeId> = world.view().nodes.into_iter().map(|node| node.node).collect();
         world.apply(&Action::Heal);
         names.iter().for_each(|name| world.apply(&Action::Restart { node: name.clone() }));
         wait(&mut world, Duration::from_secs(120), &format!("calm after seed {seed}"), settled);
-        assert_eq!(world.violations(), [String::new(); 0], "seed {seed}");
+        assert!(world.violations().is_empty(), "seed {seed}: {:#?}", world.violations());
         let acknowledged = world.acknowledged().to_vec();
         writes += acknowledged.len();
         for (number, write) in acknowledged.iter().enumerate() {
             let at = &names[number % names.len()];
-            // The network still loses messages: a client that is not answered asks again.
-            let answer = (0..5).find_map(|_| world.read(at, &write.key).ok());
+            // The network still loses messages and disks may be slow: a client that is not answered asks again.
+            let answer = (0..5).find_map(|_| {
+                world.run_until(world.now() + Duration::from_millis(200));
+                world.read(at, &write.key).ok()
+            });
             let found = answer.unwrap_or_else(|| panic!("seed {seed}: nobody answers at {at}"));
             assert!(
                 found.context().descends(&write.known),
@@ -252,7 +255,7 @@ fn no_acknowledged_write_is_lost_in_random_schedules() {
             );
         }
     }
-    assert!(writes > 3_000, "only {writes} writes were acknowledged: the schedules test nothing");
+    assert!(writes > 4_000, "only {writes} writes were acknowledged: the schedules test nothing");
 }
 
 #[test]

@@ -1,3 +1,5 @@
-//! Quorate.
+//! The `quorate` command. Everything it does is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    quorate::cli::run()
+}

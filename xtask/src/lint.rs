@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::progress::{Outcome, Progress};
 use crate::workspace::Workspace;
-use crate::{command, tools};
+use crate::{command, test, tools};
 
 const WASM_TARGET: &str = "--target=wasm32-unknown-unknown";
 
@@ -19,7 +19,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<Exit
     progress.check("doc", |_| doc(workspace));
     progress.check("tidy", |_| tidy(workspace));
     progress.check("deny", |_| deny(workspace));
-    Ok(progress.summary("cargo xtask test --only "))
+    Ok(progress.summary(test::again))
 }
 
 pub(crate) fn format(workspace: &Workspace) -> Result<Outcome> {

@@ -59,15 +59,15 @@ impl Progress {
         self.steps.push(Step { name: name.to_owned(), outcome, took });
     }
 
-    /// Prints the summary and gives the exit code. `again` is the command that runs one step alone, without its name.
-    pub(crate) fn summary(&self, again: &str) -> ExitCode {
+    /// Prints the summary and gives the exit code. `again` gives the command that runs a step alone.
+    pub(crate) fn summary(&self, again: impl Fn(&str) -> String) -> ExitCode {
         println!("\nSummary ({:.1} s):", self.started.elapsed().as_secs_f64());
         for step in &self.steps {
             println!("  {:>7.1} s  {}: {}", step.took.as_secs_f64(), step.name, step.outcome.line());
         }
         let failed = self.steps.iter().find(|step| matches!(step.outcome, Outcome::Failed(_)));
         if let Some(first) = failed {
-            println!("\nFirst failure: {}. To run only it: {again}{}", first.name, first.name);
+            println!("\nFirst failure: {}. To run only it: {}", first.name, again(&first.name));
         }
         println!("\n{}", self.count());
         if failed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -108,13 +108,13 @@ mod tests {
     fn every_step_is_counted_and_one_failure_fails_the_task() {
         let mut progress = Progress::start();
         progress.check("one", |_| Ok(Outcome::Passed));
-        assert_eq!(progress.summary("again "), ExitCode::SUCCESS);
+        assert_eq!(progress.summary(str::to_owned), ExitCode::SUCCESS);
         progress.check("two", |_| Ok(Outcome::Skipped("no browser".to_owned())));
         assert_eq!(progress.count(), "steps: 1 passed, 0 failed, 1 skipped");
-        assert_eq!(progress.summary("again "), ExitCode::SUCCESS);
+        assert_eq!(progress.summary(str::to_owned), ExitCode::SUCCESS);
         progress.check("three", |_| bail!("broken"));
         progress.check("four", |_| Ok(Outcome::Passed));
         assert_eq!(progress.count(), "steps: 2 passed, 1 failed, 1 skipped");
-        assert_eq!(progress.summary("again "), ExitCode::FAILURE);
+        assert_eq!(progress.summary(str::to_owned), ExitCode::FAILURE);
     }
 }

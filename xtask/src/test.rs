@@ -53,7 +53,12 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, options: &Opti
             progress.check(&name, |progress| step.run(workspace, progress));
         }
     }
-    Ok(progress.summary("cargo xtask test --only "))
+    Ok(progress.summary(again))
+}
+
+/// The command that runs a step alone.
+pub(crate) fn again(step: &str) -> String {
+    format!("cargo xtask test --only {step}")
 }
 
 impl Step {

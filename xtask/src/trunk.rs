@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<Exit
         progress.check("build", |progress| build(workspace, progress, &path));
         progress.check("serve", |progress| serve(workspace, progress, &path));
     }
-    Ok(progress.summary("cargo xtask trunk # "))
+    Ok(progress.summary(|_| "cargo xtask trunk".to_owned()))
 }
 
 /// Installs what Trunk needs, below `target/tools`, and gives the `PATH` that has it.

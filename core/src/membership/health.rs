@@ -36,6 +36,15 @@ impl Health {
         self.score = self.score.saturating_sub(1);
     }
 
+    /// Whether nothing at all speaks against this node, so that it may go looking for more that do not answer.
+    pub(super) fn is_perfect(&self) -> bool {
+        #[cfg(test)]
+        if self.ignored {
+            return false;
+        }
+        self.score == 0
+    }
+
     /// A span, as long as this node should now make it.
     pub(super) fn scale(&self, span: Duration) -> Duration {
         span.saturating_mul(u32::from(self.score) + 1)

@@ -13,10 +13,21 @@ use crate::limits;
 use crate::time::Time;
 
 impl Membership {
-    /// News that rode on a message from `teller`.
+    /// News that rode on a message from `teller`. Who still accuses somebody that has refuted it is told so, lest it miss
+    /// the refutation and bury the living.
     pub(super) fn hear(&mut self, now: Time, teller: &NodeId, claims: Vec<Claim>, out: &mut Effects) {
+        let mut refuted = Vec::new();
         for claim in claims {
+            let accusation = claim.member.state != State::Alive;
+            let known = self.members.get(&claim.member.node);
+            if let Some(known) = known.filter(|known| accusation && known.member.incarnation > claim.member.incarnation)
+            {
+                refuted.push(known.claim());
+            }
             self.judge(now, teller, claim, out);
+        }
+        if !refuted.is_empty() {
+            out.sends.push((teller.clone(), MembershipMessage::Gossip { claims: refuted }));
         }
     }
 
@@ -214,9 +225,19 @@ impl Membership {
             State::Suspect => self.confirm(now, claim),
             State::Dead | State::Left => {}
         }
+        if let Some(suspicion) = self.suspicions.get_mut(node) {
+            suspicion.witness();
+        }
     }
 
-    /// Suspects whose time is over are dead.
+    /// A member has answered this node's own probe. If it is suspected, its refutation has not come this far yet.
+    pub(super) fn vindicate(&mut self, now: Time, node: &NodeId) {
+        if let Some(suspicion) = self.suspicions.get_mut(node) {
+            suspicion.restart(now);
+        }
+    }
+
+    /// Suspects whose time is over are dead to those who have asked them in vain. Who has only heard of it asks first.
     pub(super) fn bury_suspects(&mut self, now: Time, out: &mut Effects) {
         if self.suspicions.is_empty() {
             return;
@@ -225,6 +246,10 @@ impl Membership {
         let due = self.suspicions.iter().filter(|(_, suspicion)| suspicion.deadline(&limits) <= now);
         let due: Vec<(NodeId, Suspicion)> = due.map(|(node, case)| (node.clone(), case.clone())).collect();
         for (node, suspicion) in due {
+            if !suspicion.is_witnessed() {
+                self.probe_suspect(now, &node, out);
+                continue;
+            }
             let known = self.members.get(&node).expect("suspects are members");
             assert!(known.member.state == State::Suspect, "a suspicion is of a suspect");
             let member = Member { state: State::Dead, ..known.member.clone() };

@@ -130,6 +130,11 @@ impl Probing {
         self.sequence
     }
 
+    /// Whether the member is being probed already, or as many as can be: then an open probe's end is what to wait for.
+    pub(super) fn is_busy_for(&self, node: &NodeId) -> bool {
+        self.open.len() >= PROBES_MAX || self.is_open(node)
+    }
+
     fn is_open(&self, node: &NodeId) -> bool {
         self.open.values().any(|probe| probe.target == *node)
     }
@@ -159,7 +164,14 @@ impl Membership {
         let Some(known) = self.members.get(node) else { return };
         let heard_lately = known.last_seen.is_some_and(|seen| now.since(seen) < self.timing.probe_interval);
         let wanted = known.member.state == State::Alive && *node != self.me && !heard_lately;
-        if wanted && !self.probing.is_open(node) && self.probing.open.len() < PROBES_MAX {
+        if wanted && !self.probing.is_busy_for(node) {
+            self.probe(now, node, out);
+        }
+    }
+
+    /// The time of a suspect is over that this node has not asked itself.
+    pub(super) fn probe_suspect(&mut self, now: Time, node: &NodeId, out: &mut Effects) {
+        if !self.probing.is_busy_for(node) {
             self.probe(now, node, out);
         }
     }
@@ -221,21 +233,31 @@ impl Membership {
         }
     }
 
-    /// No answer. A helper that said nothing at all speaks against this node; so does the failure where nobody could help.
+    /// No answer. A helper that is alive but said nothing at all speaks against this node; so does the failure where nobody
+    /// could help. To a node without any doubt of itself it is also a reason to probe the helper, so that those who die
+    /// together are found together.
     fn conclude(&mut self, now: Time, probe: &Probe, out: &mut Effects) {
-        let count = |nodes: &[NodeId]| u8::try_from(nodes.len()).expect("at most three helpers");
-        let (helpers, silent) = (count(&probe.helpers), count(&probe.silent));
-        self.health.worsen(if helpers == 0 { 1 } else { silent });
+        let count = |nodes: usize| u8::try_from(nodes).expect("at most three helpers");
+        let (helpers, silent) = (count(probe.helpers.len()), count(probe.silent.len()));
+        let alive = |node: &&NodeId| self.members.get(*node).is_some_and(|known| known.member.state == State::Alive);
+        let missing = count(probe.silent.iter().filter(alive).count());
+        if self.health.is_perfect() {
+            for helper in &probe.silent {
+                self.probe_early(now, helper, out);
+            }
+        }
+        self.health.worsen(if helpers == 0 { 1 } else { missing });
         let why = Why::ProbeTimeout { helpers, nacks: helpers - silent };
         self.accuse(now, &probe.target, probe.incarnation, why, out);
     }
 
     /// The target, or a helper for it, says that it lives; or a target of somebody else's does.
-    pub(super) fn on_ack(&mut self, from: &NodeId, sequence: u64, out: &mut Effects) {
+    pub(super) fn on_ack(&mut self, now: Time, from: &NodeId, sequence: u64, out: &mut Effects) {
         let answers = |probe: &Probe| probe.target == *from || probe.helpers.contains(from);
         if self.probing.open.get(&sequence).is_some_and(answers) {
-            self.probing.open.remove(&sequence);
+            let probe = self.probing.open.remove(&sequence).expect("just found");
             self.health.improve();
+            self.vindicate(now, &probe.target);
         }
         if self.probing.relays.get(&sequence).is_some_and(|relay| relay.target == *from) {
             let relay = self.probing.relays.remove(&sequence).expect("just found");
@@ -278,5 +300,73 @@ impl Membership {
         self.probing.relays.insert(own_sequence, relay);
         let claims = self.claims_for(target);
         out.sends.push((target.clone(), MembershipMessage::Ping { sequence: own_sequence, claims }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use proptest::prelude::*;
+
+    use super::{NodeId, Probing, Vec};
+    use crate::rng::Rng;
+
+    fn name(number: usize) -> NodeId {
+        NodeId::new(&format!("n{number}")).expect("a good name")
+    }
+
+    fn enlisted(count: usize, rng: &mut Rng) -> Probing {
+        let mut probing = Probing::new(rng);
+        (0..count).for_each(|number| probing.enlist(rng, name(number)));
+        probing
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_waits_longer_than_one_and_a_half_rounds(count in 1..40_usize, seed in any::<u64>()) {
+            let mut rng = Rng::labelled(seed, "turns");
+            let mut probing = enlisted(count, &mut rng);
+            let turns: Vec<NodeId> =
+                (0..6 * count).map(|_| probing.turn(&mut rng, |_| true).expect("somebody")).collect();
+            for number in 0..count {
+                let at: Vec<usize> = (0..turns.len()).filter(|&turn| turns[turn] == name(number)).collect();
+                prop_assert_eq!(at.len(), 6, "once in every round");
+                let longest = at.windows(2).map(|pair| pair[1] - pair[0]).max().expect("several");
+                // SWIM promises 2n - 1 periods for a cluster of n, which is 2 * count + 1 here.
+                prop_assert!(longest < count + count.div_ceil(2), "{longest} turns among {count}");
+            }
+        }
+
+        #[test]
+        fn a_newcomer_has_its_turn_within_a_round(count in 1..40_usize, before in 0..80_usize, seed in any::<u64>()) {
+            let mut rng = Rng::labelled(seed, "turns");
+            let mut probing = enlisted(count, &mut rng);
+            (0..before).for_each(|_| drop(probing.turn(&mut rng, |_| true)));
+            probing.enlist(&mut rng, name(1_000));
+            let turns: Vec<_> = (0..=count).filter_map(|_| probing.turn(&mut rng, |_| true)).collect();
+            prop_assert!(turns.contains(&name(1_000)));
+        }
+
+        #[test]
+        fn only_those_who_fit_have_turns(count in 1..20_usize, seed in any::<u64>()) {
+            let mut rng = Rng::labelled(seed, "turns");
+            let mut probing = enlisted(count, &mut rng);
+            let fits = |node: &NodeId| *node == name(0);
+            for _ in 0..3 {
+                prop_assert_eq!(probing.turn(&mut rng, fits), Some(name(0)));
+            }
+            prop_assert_eq!(probing.turn(&mut rng, |_| false), None);
+        }
+    }
+
+    #[test]
+    fn members_differ_in_whom_they_ask_first() {
+        let first = |seed| {
+            let mut rng = Rng::labelled(seed, "turns");
+            enlisted(10, &mut rng).turn(&mut rng, |_| true)
+        };
+        let firsts: alloc::collections::BTreeSet<_> = (0..50).map(first).collect();
+        assert!(firsts.len() >= 8, "{firsts:?}");
     }
 }

@@ -21,11 +21,13 @@ pub(super) struct Suspicion {
     since: Time,
     /// The first accuser first; no one twice.
     accusers: Vec<NodeId>,
+    /// This node has asked the suspect itself, and had no answer.
+    witnessed: bool,
 }
 
 impl Suspicion {
     pub(super) fn new(since: Time, accuser: NodeId) -> Self {
-        Self { since, accusers: alloc::vec![accuser] }
+        Self { since, accusers: alloc::vec![accuser], witnessed: false }
     }
 
     pub(super) fn since(&self) -> Time {
@@ -43,6 +45,21 @@ impl Suspicion {
             self.accusers.push(accuser.clone());
         }
         new
+    }
+
+    /// Whether this node has had no answer itself: without that it does not end in death.
+    pub(super) fn is_witnessed(&self) -> bool {
+        self.witnessed
+    }
+
+    pub(super) fn witness(&mut self) {
+        self.witnessed = true;
+    }
+
+    /// The suspect has answered this node, so that its refutation must be on the way: its time begins anew.
+    pub(super) fn restart(&mut self, now: Time) {
+        self.since = now;
+        self.witnessed = false;
     }
 
     /// Time in which this node stood still could not have brought a sign of life: it does not count.
@@ -122,8 +139,6 @@ fn log2_fixed(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -103,6 +103,8 @@ pub enum Output {
         /// What came of it.
         result: Result<NodeId, JoinError>,
     },
+    /// The store cannot remember what this node must not forget: stop the process.
+    Failed(StorageError),
     /// For the trace.
     Event(Event),
 }
@@ -133,8 +135,8 @@ pub struct NodeEvent(pub(crate) FromShard);
 
 #[derive(Clone, Debug)]
 pub(crate) enum FromShard {
-    /// A slice holds everything that this node owns of it, durably.
-    Synced { slice: Slice, objects: u64 },
+    /// A slice holds everything that this node owns of it in this cluster, durably.
+    Synced { cluster: ClusterId, slice: Slice, objects: u64 },
     /// There are objects in this store.
     HoldsData,
     /// A peer named this layout.
@@ -211,7 +213,6 @@ pub struct Node<S> {
     held: VecDeque<(Seq, Output)>,
     applied: Seq,
     durable: Seq,
-    failure: Option<StorageError>,
     /// What [`Node::start`] began; it goes out with the first step.
     begun: Vec<Output>,
 }
@@ -262,23 +263,23 @@ impl<S: Storage> Node<S> {
             held: VecDeque::new(),
             applied: Seq::default(),
             durable: Seq::default(),
-            failure: None,
             begun: Vec::new(),
         };
         node.effects.begin(now);
         let boot = node.boot;
         node.effects.event_as_cause(|| EventKind::Started { boot });
         node.save_store();
-        node.save_members();
+        node.save_members(true);
         node.tell_addresses();
         if node.identity.is_none() && node.joining.seeds.is_empty() {
             node.found();
         }
         node.begun = node.effects.outputs().collect();
-        match node.failure.take() {
-            Some(error) => Err(StartError::Storage(error)),
-            None => Ok(node),
-        }
+        let failed = node.begun.iter().find_map(|output| match output {
+            Output::Failed(error) => Some(error.clone()),
+            _ => None,
+        });
+        failed.map_or(Ok(node), |error| Err(StartError::Storage(error)))
     }
 
     /// Takes one input. Carry out the outputs in their order before the next step.
@@ -341,7 +342,9 @@ impl<S: Storage> Node<S> {
 
     fn on_shard(&mut self, event: FromShard) {
         match event {
-            FromShard::Synced { slice, objects } => {
+            // A shard that has not heard yet that this node entered another cluster speaks of the one before.
+            FromShard::Synced { cluster, .. } if self.cluster() != Some(cluster) => {}
+            FromShard::Synced { slice, objects, .. } => {
                 self.synced |= 1 << slice.number();
                 self.objects_pulled += objects;
                 self.settle_if_synced();
@@ -390,7 +393,7 @@ impl<S: Storage> Node<S> {
     fn carry_out(&mut self, effects: membership::Effects) {
         let membership::Effects { sends, changes, persist } = effects;
         if persist || !changes.is_empty() {
-            self.save_members();
+            self.save_members(persist);
         }
         for change in changes {
             self.note_change(change);
@@ -420,7 +423,7 @@ impl<S: Storage> Node<S> {
     fn layout_changed(&mut self) {
         let mut batch = Batch::default();
         batch.put(Space::Meta, rows::LAYOUT, rows::encode(&self.layout));
-        self.apply(batch);
+        self.must_apply(batch);
         self.rings = Rings::new(self.layout.clone(), &self.start.config.cluster);
         let (version, owners) = (self.rings.id.version, self.layout.len());
         let owners = u32::try_from(owners).unwrap_or(u32::MAX);
@@ -513,16 +516,24 @@ impl<S: Storage> Node<S> {
         self.effects.event(|| EventKind::Rejected { from, reason });
     }
 
-    fn apply(&mut self, batch: Batch) {
+    fn apply(&mut self, batch: Batch) -> Result<(), StorageError> {
         match self.storage.apply(batch) {
             Ok(seq) => {
                 self.applied = seq;
                 self.effects.push(Output::Sync { upto: seq });
+                Ok(())
             }
             Err(error) => {
                 self.effects.event(|| EventKind::StorageFailed { reason: error.to_string() });
-                self.failure = Some(error);
+                Err(error)
             }
+        }
+    }
+
+    /// Writes what this node acts on from now on: without it the process must not go on.
+    fn must_apply(&mut self, batch: Batch) {
+        if let Err(error) = self.apply(batch) {
+            self.effects.push(Output::Failed(error));
         }
     }
 
@@ -535,7 +546,7 @@ impl<S: Storage> Node<S> {
         }
         for output in made {
             match output {
-                Output::Event(_) | Output::Sync { .. } => self.effects.push(output),
+                Output::Event(_) | Output::Sync { .. } | Output::Failed(_) => self.effects.push(output),
                 shown if self.applied <= self.durable && self.held.is_empty() => self.effects.push(shown),
                 shown => self.held.push_back((self.applied, shown)),
             }

@@ -132,17 +132,23 @@ impl<S: Storage> Node<S> {
         let row = StoreRow { node: self.start.node.clone(), actor: self.actor(), boot: self.boot };
         let mut batch = Batch::default();
         batch.put(Space::Meta, STORE, encode(&row));
-        self.apply(batch);
+        self.must_apply(batch);
     }
 
-    pub(super) fn save_members(&mut self) {
+    /// Remembers everybody. The list alone can be learned again; an incarnation that was shown must not be forgotten.
+    pub(super) fn save_members(&mut self, shown: bool) {
         let me = &self.start.node;
         let members = self.membership.members().map(|known| &known.member);
         let others = members.filter(|member| member.node != *me).cloned().collect();
         let row = MembersRow { incarnation: self.membership.me().incarnation, others };
         let mut batch = Batch::default();
         batch.put(Space::Meta, MEMBERS, encode(&row));
-        self.apply(batch);
+        if shown {
+            self.must_apply(batch);
+        } else {
+            // The failure is on the trace, and the next change tries again.
+            let _ = self.apply(batch);
+        }
     }
 
     pub(super) fn save_identity(&mut self, identity: Identity) {
@@ -150,7 +156,7 @@ impl<S: Storage> Node<S> {
         let mut batch = Batch::default();
         batch.put(Space::Meta, IDENTITY, encode(&row));
         batch.put(Space::Meta, LAYOUT, encode(&self.layout));
-        self.apply(batch);
+        self.must_apply(batch);
         self.identity = Some(identity);
     }
 }

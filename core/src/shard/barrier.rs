@@ -55,6 +55,13 @@ impl Barrier {
         self.waiting.entry(seq).or_default().push((cause, then));
     }
 
+    /// Gives up what would mark slices as synced.
+    pub(super) fn forget_synced(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|(_, then)| !matches!(then, Then::Synced { .. }));
+        }
+    }
+
     /// Everything up to this batch is durable: gives back what waited for it, in the order it came.
     pub(super) fn durable(&mut self, upto: Seq) -> Vec<(Option<EventId>, Then)> {
         self.durable = self.durable.max(upto);

@@ -92,6 +92,8 @@ pub enum Output {
     },
     /// For the control plane of this process.
     Control(NodeEvent),
+    /// The store cannot remember what this node must not forget: stop the process.
+    Failed(StorageError),
     /// For the trace.
     Event(Event),
 }
@@ -227,7 +229,7 @@ impl<S: Storage> Shard<S> {
         match event {
             ToShard::Picture(picture) => self.on_picture(picture),
             ToShard::Founded => self.start.slices.clone().into_iter().for_each(|slice| self.become_synced(slice, 0)),
-            ToShard::Entered => self.forget_synced(),
+            ToShard::Entered => self.enter_cluster(),
         }
     }
 
@@ -239,7 +241,7 @@ impl<S: Storage> Shard<S> {
                 self.tell(FromShard::HoldsData);
             }
             for slice in self.synced.clone() {
-                self.tell(FromShard::Synced { slice, objects: 0 });
+                self.tell(FromShard::Synced { cluster: picture.cluster, slice, objects: 0 });
             }
         }
         if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::barrier::Then;
-use super::{RETRY_SOON, Shard, rows};
+use super::{Output, RETRY_SOON, Shard, rows};
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
 use crate::id::{Key, NodeId, RequestId};
@@ -51,16 +51,20 @@ impl Pull {
 }
 
 impl<S: Storage> Shard<S> {
-    /// This store enters a cluster it was not in: what it lacks is unknown from now on.
-    pub(super) fn forget_synced(&mut self) {
+    /// This store enters a cluster it was not in: what it lacks is unknown from now on, and until the next picture it
+    /// belongs to none.
+    pub(super) fn enter_cluster(&mut self) {
         let mut batch = Batch::default();
-        for &slice in &self.synced {
+        for &slice in &self.start.slices {
             rows::put_synced(&mut batch, slice, false);
         }
+        self.picture = None;
         self.synced.clear();
         self.pulls.clear();
-        // If this fails, the marks stay and the process must not go on: the shell hears of it by the event.
-        let _ = self.apply(batch);
+        self.barrier.forget_synced();
+        if let Err(error) = self.apply(batch) {
+            self.effects.push(Output::Failed(error));
+        }
     }
 
     /// Starts pulls for slices that are not synced, a few at a time.
@@ -124,7 +128,10 @@ impl<S: Storage> Shard<S> {
     pub(super) fn on_synced(&mut self, slice: Slice, objects: u64) {
         self.pulls.remove(&slice);
         self.synced.insert(slice);
-        self.tell(FromShard::Synced { slice, objects });
+        // Before the first picture there is nobody to tell; the first one has it told.
+        if let Some(cluster) = self.picture.as_ref().map(|picture| picture.cluster) {
+            self.tell(FromShard::Synced { cluster, slice, objects });
+        }
         self.begin_pulls();
     }
 

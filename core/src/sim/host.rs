@@ -199,6 +199,7 @@ impl Host {
                             node::Output::Sync { upto } => out.push(Wish::Sync { part: 0, upto }),
                             node::Output::Wake { at } => out.push(Wish::Wake { part: 0, at }),
                             node::Output::Event(event) => out.push(Wish::Event(event)),
+                            node::Output::Failed(error) => panic!("a simulated disk does not fail: {error}"),
                             // The name is the address, and nobody introduces nodes here.
                             node::Output::Address(_) | node::Output::Introduced { .. } => {}
                         }
@@ -216,6 +217,7 @@ impl Host {
                             }
                             shard::Output::Sync { upto } => out.push(Wish::Sync { part, upto }),
                             shard::Output::Wake { at } => out.push(Wish::Wake { part, at }),
+                            shard::Output::Failed(error) => panic!("a simulated disk does not fail: {error}"),
                             shard::Output::Event(event) => out.push(Wish::Event(event)),
                         }
                     }

@@ -1,0 +1,105 @@
+//! The command line: what can be asked for, and the exit codes. 0 is success, 1 a failure of what was asked, 2 a mistake
+//! in how it was asked.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Options, Settings};
+use crate::{logging, serve};
+
+/// Asked wrongly.
+const USAGE: u8 = 2;
+
+/// A replicated key-value store that keeps answering while nodes fail.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one node: clients, other nodes and the page on one port.
+    ///
+    /// Every flag is also an environment variable, QUORATE_ and its name in upper case with _ for -, and a key of the
+    /// TOML file that --config names. A flag beats the environment, the environment beats the file. Also understood:
+    /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, REPLICATION_FACTOR and BOOTSTRAP=true (no seed).
+    Serve(ServeArguments),
+}
+
+#[derive(Args, Debug)]
+struct ServeArguments {
+    /// TOML file with any of the other flags as keys
+    #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes; clap knows where each is printed and how it ends.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    match cli.command {
+        Command::Serve(arguments) => serve_node(arguments),
+    }
+}
+
+fn serve_node(arguments: ServeArguments) -> ExitCode {
+    let settings = match settings(arguments) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error, USAGE),
+    };
+    logging::start(settings.log_format);
+    stop_on_panic();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    let result = runtime.block_on(serve::serve(settings));
+    // The machines' threads still lean on it; the end of the process ends them all.
+    std::mem::forget(runtime);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn settings(arguments: ServeArguments) -> Result<Settings, Box<dyn std::error::Error>> {
+    let environment = config::from_environment(std::env::vars_os().filter_map(|(name, value)| {
+        // A variable that is not text is none of ours.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    }))?;
+    let file = match &arguments.config {
+        Some(path) => config::from_file(path)?,
+        None => Options::default(),
+    };
+    Ok(Settings::new(arguments.options.or(environment).or(file))?)
+}
+
+/// A broken invariant stops the process, loudly, whichever thread finds it: half a node is worse than none.
+fn stop_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed").to_owned();
+        eprintln!("quorate: a fault of the program in thread {name}; this node stops. Please report the lines above.");
+        std::process::exit(101);
+    }));
+}
+
+fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("quorate: {error}");
+    ExitCode::from(code)
+}

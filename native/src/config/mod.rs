@@ -1,0 +1,11 @@
+//! What a node is told: flags, environment and file, in that order of strength. Never starts anything.
+
+mod options;
+mod settings;
+mod sources;
+mod units;
+
+pub use options::{Durability, LogFormat, Options, StorageKind};
+pub use settings::{Settings, SettingsError};
+pub use sources::{SourceError, from_environment, from_file};
+pub use units::{Endpoint, Size, Span, UnitError};

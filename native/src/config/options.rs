@@ -1,0 +1,151 @@
+//! What `quorate serve` can be told, as clap reads it. The environment and the file are read by the same parser, so that
+//! one rule and one message serves all three. Never fills in a default: that happens once, in `settings`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use quorate_core::config::Placement;
+use quorate_core::id::{ClusterName, NodeId, Zone};
+
+use super::units::{Endpoint, Size, Span, parse_tag};
+
+/// When a write counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// After an fsync; writes that come together share one.
+    Sync,
+}
+
+/// Where the data is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StorageKind {
+    /// On disk, in a log-structured merge tree.
+    Lsm,
+    /// In memory only: a restart begins empty.
+    Memory,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The flags of `quorate serve`. Each is also QUORATE_<FLAG> in the environment (upper case, _ for -) and a key of
+/// --config FILE.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Stable name of this node: 1 to 64 of A-Z a-z 0-9 . _ - [default: host name and port]
+    #[arg(long, value_name = "NAME")]
+    pub node_id: Option<NodeId>,
+    /// Port for clients, peers and the page [default: 8080]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// IP address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    pub listen: Option<IpAddr>,
+    /// Where peers reach this node [default: the listen address and port]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<Endpoint>,
+    /// Directory of this node's data, locked while it runs [default: ./data/<node-id>]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Any live members of the cluster to join; none founds a cluster, or goes back to the one in the data directory
+    #[arg(long, alias = "seed-nodes", value_name = "HOST:PORT,..", value_delimiter = ',')]
+    pub seed_node: Option<Vec<Endpoint>>,
+    /// Name of the cluster; nodes of other names are refused [default: quorate]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+    /// Copies of each key, N; the same on every node [default: 3]
+    #[arg(long, value_name = "N")]
+    pub replication_factor: Option<u8>,
+    /// Answers a read waits for, R; the same on every node [default: 2, or N if that is less]
+    #[arg(long, value_name = "R")]
+    pub read_quorum: Option<u8>,
+    /// Durable copies a write waits for, W; the same on every node [default: 2, or N if that is less]
+    #[arg(long, value_name = "W")]
+    pub write_quorum: Option<u8>,
+    /// How the ring is cut among the nodes, tokens:K; the same on every node [default: tokens:150]
+    #[arg(long)]
+    pub placement: Option<Placement>,
+    /// Failure domain: copies of a key go to distinct zones first [default: default]
+    #[arg(long)]
+    pub zone: Option<Zone>,
+    /// Share of the ring relative to the other nodes, 1 to 100 [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub weight: Option<u16>,
+    /// For people and queries; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_tag)]
+    pub tag: Option<Vec<(String, String)>>,
+    /// false: a single node that talks to nobody [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub gossip: Option<bool>,
+    /// Between two rounds of gossip [default: 200ms]
+    #[arg(long, value_name = "SPAN")]
+    pub gossip_interval: Option<Span>,
+    /// Between two probes of members [default: 1s]
+    #[arg(long, value_name = "SPAN")]
+    pub probe_interval: Option<Span>,
+    /// Until a probe counts as unanswered and others are asked [default: 500ms]
+    #[arg(long, value_name = "SPAN")]
+    pub probe_timeout: Option<Span>,
+    /// Shortest suspicion in probe intervals, 1 to 100 [default: 4]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub suspicion_multiplier: Option<u8>,
+    /// When a write counts as written [default: sync]
+    #[arg(long, value_enum)]
+    pub durability: Option<Durability>,
+    /// Where the data is kept [default: lsm]
+    #[arg(long, value_enum)]
+    pub storage: Option<StorageKind>,
+    /// Data-plane threads, 1 to 64; may be changed on existing data [default: number of cores]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub shards: Option<u8>,
+    /// Largest value accepted, at most 16MiB [default: 1MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_value_size: Option<Size>,
+    /// Listen beyond this machine although nobody has to prove who they are
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub insecure: Option<bool>,
+    /// How log lines look; RUST_LOG says which there are [default: text]
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+impl Options {
+    /// These options, and where they say nothing the weaker ones.
+    #[must_use]
+    pub fn or(self, weaker: Self) -> Self {
+        Self {
+            node_id: self.node_id.or(weaker.node_id),
+            port: self.port.or(weaker.port),
+            listen: self.listen.or(weaker.listen),
+            advertise: self.advertise.or(weaker.advertise),
+            data_dir: self.data_dir.or(weaker.data_dir),
+            seed_node: self.seed_node.or(weaker.seed_node),
+            cluster: self.cluster.or(weaker.cluster),
+            replication_factor: self.replication_factor.or(weaker.replication_factor),
+            read_quorum: self.read_quorum.or(weaker.read_quorum),
+            write_quorum: self.write_quorum.or(weaker.write_quorum),
+            placement: self.placement.or(weaker.placement),
+            zone: self.zone.or(weaker.zone),
+            weight: self.weight.or(weaker.weight),
+            tag: self.tag.or(weaker.tag),
+            gossip: self.gossip.or(weaker.gossip),
+            gossip_interval: self.gossip_interval.or(weaker.gossip_interval),
+            probe_interval: self.probe_interval.or(weaker.probe_interval),
+            probe_timeout: self.probe_timeout.or(weaker.probe_timeout),
+            suspicion_multiplier: self.suspicion_multiplier.or(weaker.suspicion_multiplier),
+            durability: self.durability.or(weaker.durability),
+            storage: self.storage.or(weaker.storage),
+            shards: self.shards.or(weaker.shards),
+            max_value_size: self.max_value_size.or(weaker.max_value_size),
+            insecure: self.insecure.or(weaker.insecure),
+            log_format: self.log_format.or(weaker.log_format),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Spans of time, sizes and addresses as people write them. Never decides which of them are sensible.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use quorate_core::id::Address;
+
+/// A span of time such as `200ms`, `1s` or `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// A size such as `512KiB`, `1MiB` or `4096`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+/// Where a node is reached, checked to be `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(pub Address);
+
+/// A text that is not what it should be; nothing came of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// Not a span of time.
+    #[error("a span of time is a number and a unit, for example 200ms, 1s or 5m")]
+    Span,
+    /// Not a size.
+    #[error("a size is a number of bytes, or a number and KiB or MiB, for example 1MiB")]
+    Size,
+    /// Not an address.
+    #[error("an address is host:port with a port from 1 to 65535, for example 10.0.0.7:8080 or [::1]:8080")]
+    Endpoint,
+    /// Not a tag.
+    #[error("a tag is NAME=VALUE, for example rack=7")]
+    Tag,
+}
+
+impl FromStr for Span {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        humantime::parse_duration(text).map(Self).map_err(|_| UnitError::Span)
+    }
+}
+
+impl FromStr for Size {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" => 1_024,
+            "mib" => 1_024 * 1_024,
+            _ => return Err(UnitError::Size),
+        };
+        let number: usize = number.parse().map_err(|_| UnitError::Size)?;
+        number.checked_mul(factor).map(Self).ok_or(UnitError::Size)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let (host, port) = text.rsplit_once(':').ok_or(UnitError::Endpoint)?;
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let host_is_good = if bracketed {
+            host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_ok()
+        } else {
+            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        };
+        let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+');
+        if !host_is_good || !port_is_good {
+            return Err(UnitError::Endpoint);
+        }
+        Address::new(text).map(Self).map_err(|_| UnitError::Endpoint)
+    }
+}
+
+/// Splits `NAME=VALUE`.
+///
+/// # Errors
+/// [`UnitError::Tag`] when there is no `=` or no name.
+pub(super) fn parse_tag(text: &str) -> Result<(String, String), UnitError> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err(UnitError::Tag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_units_or_none() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("4096", Some(4_096)),
+            ("1KiB", Some(1_024)),
+            ("1 MiB", Some(1_048_576)),
+            ("16mib", Some(16 << 20)),
+            ("", None),
+            ("MiB", None),
+            ("1MB", None),
+            ("-1", None),
+            ("1.5MiB", None),
+            ("99999999999999999999", None),
+            ("99999999999999999MiB", None),
+        ] {
+            assert_eq!(text.parse::<Size>().ok().map(|size| size.0), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for (text, good) in [
+            ("127.0.0.1:8080", true),
+            ("node-1.example.org:1", true),
+            ("compose_service:8080", true),
+            ("[::1]:65535", true),
+            ("::1:8080", false),
+            ("[localhost]:80", false),
+            ("localhost", false),
+            (":8080", false),
+            ("host:0", false),
+            ("host:+80", false),
+            ("host:65536", false),
+            ("http://host:80", false),
+            ("ho st:80", false),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spans_need_a_unit() {
+        assert_eq!("200ms".parse::<Span>(), Ok(Span(Duration::from_millis(200))));
+        assert_eq!("1m 30s".parse::<Span>(), Ok(Span(Duration::from_secs(90))));
+        assert_eq!("200".parse::<Span>(), Err(UnitError::Span));
+        assert_eq!("soon".parse::<Span>(), Err(UnitError::Span));
+    }
+
+    #[test]
+    fn tags_have_a_name() {
+        assert_eq!(parse_tag("rack=7=8"), Ok(("rack".into(), "7=8".into())));
+        assert_eq!(parse_tag("=7"), Err(UnitError::Tag));
+        assert_eq!(parse_tag("rack"), Err(UnitError::Tag));
+    }
+}

@@ -1,0 +1,185 @@
+//! What the cluster looks like from this node, for people, probes and programs. Pictures only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use quorate_core::hash::Position;
+use quorate_core::id::NodeId;
+use quorate_core::layout::Rings;
+use quorate_core::membership::Known;
+use quorate_core::node::Node;
+use quorate_core::ring::{Owner, Token};
+use quorate_core::shard::Shard;
+use serde::Serialize;
+use serde_json::json;
+
+use super::error::ApiError;
+use super::query::Query;
+use super::{App, answer};
+use crate::clocks::Clocks;
+use crate::operations::{Conflict, Entry};
+use crate::storage::Store;
+
+/// How the cluster does, and this node in it.
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let (id, counts, rings, not_ready, quorum) = app
+        .runtime
+        .node(|node| {
+            (node.cluster(), node.membership().counts(), node.rings().clone(), node.not_ready(), live_owners(node))
+        })
+        .await?;
+    let under_way: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
+    let replication = app.settings.core.cluster.replication;
+    let effective = |quorum: u8| usize::from(quorum).min(rings.layout.len());
+    let needed = effective(replication.r.get()).max(effective(replication.w.get()));
+    let [sent, dropped, received, malformed] = app.runtime.message_counts();
+    let store = app.runtime.store();
+    Ok(answer::json(&json!({
+        "node_id": app.settings.node_id,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": app.runtime.uptime().as_secs(),
+        "ready": not_ready.is_none(),
+        "not_ready_reason": not_ready,
+        "cluster": {
+            "id": id,
+            "name": app.settings.core.cluster.name,
+            "size": counts.alive + counts.suspect + counts.dead,
+            "alive": counts.alive,
+            "suspected": counts.suspect,
+            "dead": counts.dead,
+        },
+        "replication": {
+            "n": replication.n,
+            "r": replication.r,
+            "w": replication.w,
+            "quorum_available": id.is_some() && quorum >= needed,
+        },
+        "storage": { "keys": store.keys(), "bytes": store.disk_bytes(), "engine": store.engine_name() },
+        "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.all.tokens().len() },
+        "requests": { "under_way": under_way },
+        "messages": { "sent": sent, "dropped": dropped, "received": received, "malformed": malformed },
+    })))
+}
+
+/// Owners that are not known to be dead or gone.
+fn live_owners(node: &Node<Store>) -> usize {
+    let lives = |owner: &NodeId| node.membership().member(owner).is_some_and(|known| known.member.state.is_present());
+    node.rings().layout.shares().filter(|(owner, _)| lives(owner)).count()
+}
+
+/// An owner of the ring as people see it.
+#[derive(Debug, Serialize)]
+struct OwnerText {
+    node_id: NodeId,
+    address: Option<String>,
+    zone: String,
+    weight: u16,
+    tokens: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct TokenText<'a> {
+    hash: u32,
+    node_id: &'a NodeId,
+}
+
+/// The ring, and for a key who holds it.
+pub(crate) async fn ring(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let query = Query::of(request.uri())?;
+    let key = query.get("key").map(|_| query.key("key")).transpose()?;
+    let (rings, addresses) = app
+        .runtime
+        .node(|node| {
+            let address = |known: &Known| (known.member.node.clone(), known.member.address.to_string());
+            let addresses: BTreeMap<_, _> = node.membership().members().map(address).collect();
+            (node.rings().clone(), addresses)
+        })
+        .await?;
+    let ring = &rings.all;
+    let owner_of = |token: &Token| &ring.owners()[usize::from(token.owner)].node;
+    let tokens: Vec<_> = ring
+        .tokens()
+        .iter()
+        .map(|token| TokenText { hash: token.position.short(), node_id: owner_of(token) })
+        .collect();
+    let mut answer = json!({
+        "layout_version": rings.id.version,
+        "virtual_nodes": tokens.len(),
+        "nodes": owners(&rings, &addresses),
+        "tokens": tokens,
+    });
+    if let Some(key) = key {
+        let at = Position::of(&key);
+        let list = ring.preference_list(at);
+        answer["key"] = json!(key);
+        answer["hash"] = json!(at.short());
+        answer["replicas"] = json!(list.primaries());
+        answer["fallbacks"] = json!(list.fallbacks().collect::<Vec<_>>());
+    }
+    Ok(answer::json(&answer))
+}
+
+fn owners(rings: &Rings, addresses: &BTreeMap<NodeId, String>) -> Vec<OwnerText> {
+    let mut counts = vec![0; rings.all.owners().len()];
+    for token in rings.all.tokens() {
+        counts[usize::from(token.owner)] += 1;
+    }
+    let text = |(owner, tokens): (&Owner, usize)| OwnerText {
+        node_id: owner.node.clone(),
+        address: addresses.get(&owner.node).cloned(),
+        zone: owner.zone.to_string(),
+        weight: owner.weight.get(),
+        tokens,
+    };
+    rings.all.owners().iter().zip(counts).map(text).collect()
+}
+
+/// Whether every thread of the node still answers.
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    app.runtime.node(|_| ()).await?;
+    app.runtime.shards(|_| ()).await?;
+    Ok(answer::json(&json!({ "status": "ok", "node_id": app.settings.node_id })))
+}
+
+/// Whether the node can serve requests.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    if app.is_stopping() {
+        return Err(ApiError::shutting_down());
+    }
+    match app.runtime.node(Node::not_ready).await? {
+        None => Ok(answer::json(&json!({ "ready": true, "node_id": app.settings.node_id }))),
+        Some(reason) => Err(ApiError::not_ready(reason)),
+    }
+}
+
+/// What clients did through this node lately, and which keys it left in conflict.
+pub(crate) async fn vector_clock(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let query = Query::of(request.uri())?;
+    let events = app.operations.since(query.number("since")?.unwrap_or(0));
+    let mut clocks = Clocks::default();
+    for entry in app.operations.since(0) {
+        clocks.merge(&entry.vector_clock);
+    }
+    let answer = VectorClockAnswer {
+        node_id: &app.settings.node_id,
+        vector_clock: clocks,
+        event_log: EventLog { events },
+        conflicts: app.operations.conflicts(),
+    };
+    Ok(answer::json(&answer))
+}
+
+#[derive(Debug, Serialize)]
+struct VectorClockAnswer<'a> {
+    node_id: &'a NodeId,
+    vector_clock: Clocks,
+    event_log: EventLog,
+    conflicts: Vec<Conflict>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventLog {
+    events: Vec<Entry>,
+}

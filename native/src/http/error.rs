@@ -1,0 +1,205 @@
+//! What a client is told when a request fails: one form, whatever failed. Never decides whether it failed.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use quorate_core::error::{Answers, RequestError};
+use quorate_core::id::NameError;
+use quorate_core::node::JoinError;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use super::context;
+use crate::runtime::NoAnswer;
+
+/// A failed request.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retryable: bool,
+    /// What else the error object tells. Raw, because values of clients may be nested deeper than any tree of ours.
+    details: BTreeMap<&'static str, Box<RawValue>>,
+    /// What a reader may write with all the same: an absent key has a context too.
+    context: Option<String>,
+    /// Whether the connection is of no use any more.
+    closes: bool,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retryable: false,
+            details: BTreeMap::new(),
+            context: None,
+            closes: false,
+        }
+    }
+
+    /// Something is wrong with the request.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_argument", message)
+    }
+
+    /// There is nothing here.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// There is, but not for this method.
+    pub(crate) fn method_not_allowed(method: &hyper::Method, path: &str) -> Self {
+        let message = format!("{path} does not take {method}: the Allow header says what it takes");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// Who asks may not.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// It cannot be done as things are.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// The body is larger than anything that is accepted.
+    pub(crate) fn too_large(bytes_max: usize) -> Self {
+        let message = format!("the body is too large: values of at most {bytes_max} bytes are accepted");
+        Self { closes: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
+    }
+
+    /// The body did not come.
+    pub(crate) fn slow_body() -> Self {
+        let message = "the body did not come in time: send it without long pauses";
+        Self { closes: true, retryable: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message) }
+    }
+
+    /// Too much is under way.
+    pub(crate) fn overloaded() -> Self {
+        Self::from(RequestError::Overloaded)
+    }
+
+    /// The node stops.
+    pub(crate) fn shutting_down() -> Self {
+        let message = "this node is stopping: ask another one";
+        Self { closes: true, retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message) }
+    }
+
+    /// The node cannot serve.
+    pub(crate) fn not_ready(reason: impl Into<String>) -> Self {
+        Self::from(RequestError::NotReady { reason: reason.into() })
+    }
+
+    /// The protocol must be another one.
+    pub(crate) fn upgrade_required(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+    }
+
+    /// Several values where one was asked for.
+    pub(crate) fn siblings(count: usize, siblings: &impl Serialize) -> Self {
+        let message = format!(
+            "the key has {count} values: read them as JSON, and write one with the context of that read to replace them"
+        );
+        Self::new(StatusCode::CONFLICT, "siblings", message).with("siblings", siblings)
+    }
+
+    /// With a context to write with.
+    pub(crate) fn with_context(self, context: String) -> Self {
+        Self { context: Some(context), ..self }
+    }
+
+    fn with(mut self, name: &'static str, detail: &impl Serialize) -> Self {
+        self.details.insert(name, to_raw_value(detail).expect("details have text for keys"));
+        self
+    }
+}
+
+/// The replication result as clients see it.
+pub(crate) fn replication_result(answers: &Answers, quorum_achieved: bool) -> Value {
+    json!({
+        "successful_nodes": answers.successful,
+        "failed_nodes": answers.failed,
+        "quorum_achieved": quorum_achieved,
+    })
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let code = error.code();
+        let status = match code {
+            "invalid_argument" => StatusCode::BAD_REQUEST,
+            "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+            "too_many_siblings" => StatusCode::UNPROCESSABLE_ENTITY,
+            "overloaded" => StatusCode::TOO_MANY_REQUESTS,
+            "not_ready" | "quorum_not_met" => StatusCode::SERVICE_UNAVAILABLE,
+            "timeout" => StatusCode::GATEWAY_TIMEOUT,
+            "disk_full" => StatusCode::INSUFFICIENT_STORAGE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let api = Self { retryable: error.is_retryable(), ..Self::new(status, code, error.to_string()) };
+        match error {
+            RequestError::QuorumNotMet { answers, replicas, needed, .. } => api
+                .with("replication_result", &replication_result(&answers, false))
+                .with("replication_nodes", &replicas)
+                .with("needed", &needed),
+            _ => api,
+        }
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<NoAnswer> for ApiError {
+    fn from(error: NoAnswer) -> Self {
+        Self { retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", error.to_string()) }
+    }
+}
+
+impl From<JoinError> for ApiError {
+    fn from(error: JoinError) -> Self {
+        let (status, code, retryable) = match error {
+            JoinError::Refused(_) => (StatusCode::CONFLICT, "conflict", false),
+            JoinError::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout", true),
+            JoinError::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
+        };
+        Self { retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a BTreeMap<&'static str, Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a str>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (code, message, retryable) = (self.code, self.message.clone(), self.retryable);
+        let error = self.with("code", &code).with("message", &message).with("retryable", &retryable);
+        let body = ErrorBody { error: &error.details, context: error.context.as_deref() };
+        let mut response = Response::new(Body::from(serde_json::to_string(&body).expect("it has text for keys")));
+        *response.status_mut() = error.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(context) = &error.context {
+            context::insert(headers, context);
+        }
+        if error.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,17 @@
+//! Quorate's server: it gives the core's machines a clock, a disk and a network, and carries out what they say.
+//!
+//! It takes no decision about data or membership: whatever is decided is decided in `quorate-core`, where the simulator
+//! can see it.
+
+pub mod cli;
+mod clocks;
+pub mod config;
+pub mod http;
+pub mod logging;
+pub mod operations;
+pub mod page;
+pub mod peer;
+pub mod runtime;
+pub mod serve;
+pub mod storage;
+mod trace;

@@ -1,0 +1,140 @@
+//! The control plane of the core on its thread. It never waits for a shard: what a shard has no room for yet is kept here,
+//! in order. Decides nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use quorate_core::id::{Address, NodeId, Token};
+use quorate_core::message::Envelope;
+use quorate_core::node::{Input, JoinError, Node, NodeEvent, Output, ShardEvent};
+use quorate_core::storage::Seq;
+use quorate_core::time::Time;
+use tokio::sync::{mpsc, oneshot};
+
+use super::inbox::Inbox;
+use super::machine::{Due, Look, Machine, die};
+use super::send;
+use super::shard::ShardInput;
+use crate::peer::Peers;
+use crate::storage::Store;
+use crate::trace;
+
+/// When to try a shard again that had no room.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What the control plane's thread is given.
+pub(super) enum ControlInput {
+    /// A peer's message.
+    Message { from: NodeId, envelope: Box<Envelope> },
+    /// A shard reports.
+    Shard(NodeEvent),
+    /// An operator introduces a node, and waits for the outcome.
+    Introduce { address: Address, outcome: oneshot::Sender<Result<NodeId, JoinError>> },
+    /// The process stops; the goodbye has been handed to the network when `told` is.
+    Stop { told: oneshot::Sender<()> },
+    /// Somebody wants to see it.
+    Inspect(Look<Node<Store>>),
+}
+
+pub(super) struct ControlMachine {
+    node: Node<Store>,
+    peers: Peers<Inbox>,
+    shards: Vec<mpsc::Sender<ShardInput>>,
+    /// What each shard had no room for yet.
+    undelivered: Vec<VecDeque<ShardEvent>>,
+    introductions: HashMap<Token, oneshot::Sender<Result<NodeId, JoinError>>>,
+    next_token: u64,
+    trace: trace::Membership,
+    /// Told once the goodbye went out, which is when it was made durable.
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl ControlMachine {
+    pub(super) fn new(node: Node<Store>, peers: Peers<Inbox>, shards: Vec<mpsc::Sender<ShardInput>>) -> Self {
+        let undelivered = shards.iter().map(|_| VecDeque::new()).collect();
+        let trace = trace::Membership::new(node.id().clone());
+        let introductions = HashMap::new();
+        Self { node, peers, shards, undelivered, introductions, next_token: 0, trace, stopping: None }
+    }
+
+    fn step(&mut self, now: Time, input: Input) -> Due {
+        let mut due = Due::default();
+        for output in self.node.step(now, input) {
+            match output {
+                Output::Send { to, envelope } => send(&self.peers, &to, &envelope),
+                Output::Contact { address, envelope } => self.peers.contact(address, envelope.encode().into()),
+                Output::Sync { upto } => due.sync = Some(upto),
+                Output::Wake { at } => due.wake = Some(at),
+                Output::Address(entry) => self.peers.set_address(entry.node, entry.address),
+                Output::Shards(event) => self.undelivered.iter_mut().for_each(|queue| queue.push_back(event.clone())),
+                Output::Introduced { token, result } => {
+                    if let Some(waiting) = self.introductions.remove(&token) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(result);
+                    }
+                }
+                Output::Failed(error) => die(&error),
+                Output::Event(event) => self.trace.log(&event),
+            }
+        }
+        if !self.deliver() {
+            let soon = now + RETRY_INTERVAL;
+            due.wake = Some(due.wake.map_or(soon, |at| at.min(soon)));
+        }
+        due
+    }
+
+    /// Hands on what there is room for. Says whether nothing is left.
+    fn deliver(&mut self) -> bool {
+        for (queue, shard) in self.undelivered.iter_mut().zip(&self.shards) {
+            while let Some(event) = queue.pop_front() {
+                if shard.try_send(ShardInput::Control(event.clone())).is_err() {
+                    queue.push_front(event);
+                    break;
+                }
+            }
+        }
+        self.undelivered.iter().all(VecDeque::is_empty)
+    }
+}
+
+impl Machine for ControlMachine {
+    type Input = ControlInput;
+
+    fn take(&mut self, now: Time, input: ControlInput) -> Due {
+        match input {
+            ControlInput::Message { from, envelope } => self.step(now, Input::Message { from, envelope: *envelope }),
+            ControlInput::Shard(event) => self.step(now, Input::Shard(event)),
+            ControlInput::Introduce { address, outcome } => {
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                self.introductions.insert(token, outcome);
+                self.step(now, Input::Introduce { token, address })
+            }
+            ControlInput::Stop { told } => {
+                let due = self.step(now, Input::Stop);
+                self.stopping = Some(told);
+                due
+            }
+            ControlInput::Inspect(look) => {
+                look(&self.node);
+                Due::default()
+            }
+        }
+    }
+
+    fn on_time(&mut self, now: Time) -> Due {
+        self.step(now, Input::Timer)
+    }
+
+    fn on_durable(&mut self, now: Time, upto: Seq) -> Due {
+        self.step(now, Input::Durable { upto })
+    }
+    /// The goodbye waits for what it shows to become durable, and has been handed to the network only now.
+    fn on_turn_end(&mut self) {
+        if let Some(told) = self.stopping.take() {
+            // Whoever waited may have lost patience.
+            let _ = told.send(());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The life of one node: it opens what it needs, serves until it is told to stop, and ends tidily. Everything that can be
+//! wrong with the start is said in one sentence.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::config::{Settings, StorageKind};
+use crate::http::{App, Server, router};
+use crate::operations::OperationLog;
+use crate::runtime::{Runtime, RuntimeError};
+use crate::storage::{OpenError, Store};
+
+/// How long requests under way may take when the node stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the log of operations may take to be written then.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long connections may take to end after their last request.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Why a node does not serve, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port is taken.
+    #[error("the port {} is in use on {}: stop whoever uses it, or choose another --port", .0.port(), .0.ip())]
+    PortInUse(SocketAddr),
+    /// It cannot listen for another reason.
+    #[error("this node cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The machines did not start.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The system refused something that every process may do.
+    #[error("the operating system refuses: {0}")]
+    System(#[from] io::Error),
+    /// The end was not tidy.
+    #[error("the last writes could not be made durable, and were not acknowledged: {0}")]
+    Flush(#[from] quorate_core::storage::StorageError),
+}
+
+/// Runs a node until SIGINT or SIGTERM, then stops it.
+///
+/// # Errors
+/// [`ServeError`] when it could not start, or could not end well.
+pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+    let listen = settings.listen;
+    // The signals count from the first moment: whoever starts a process may change his mind at once.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let server = Server::bind(listen).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ServeError::PortInUse(listen),
+        _ => ServeError::Listen { address: listen, source },
+    })?;
+    let store = match settings.storage {
+        StorageKind::Lsm => {
+            let path = settings.data_dir.clone();
+            tokio::task::spawn_blocking(move || Store::open(&path)).await.map_err(io::Error::other)??
+        }
+        StorageKind::Memory => Store::in_memory(),
+    };
+    let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
+    let runtime = Runtime::start(&settings, store)?;
+    tracing::info!("{} listens on http://{listen}, known to others as {}", settings.node_id, settings.advertise);
+    let app = App::new(settings, runtime.clone(), operations.clone());
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(server.run(router(app.clone()), stopped));
+    tokio::select! {
+        _ = interrupt.recv() => tracing::info!("stopping: interrupted"),
+        _ = terminate.recv() => tracing::info!("stopping: asked to terminate"),
+    }
+    app.stop(DRAIN_TIMEOUT).await;
+    let ended = runtime.stop().await;
+    operations.flush(LOG_FLUSH_TIMEOUT);
+    // Only now: other nodes' connections end with this, and the goodbye had to go out.
+    let _ = stop.send(true);
+    let _ = timeout(CLOSE_TIMEOUT, serving).await;
+    ended?;
+    tracing::info!("stopped");
+    Ok(())
+}

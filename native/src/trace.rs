@@ -1,0 +1,202 @@
+//! The core's events as log lines: what an operator wants to read at `info`, the rest for `RUST_LOG=quorate=trace`. The only
+//! place where events become text. Never decides anything.
+
+use std::collections::BTreeMap;
+
+use quorate_core::event::{Event, EventKind};
+use quorate_core::id::NodeId;
+use quorate_core::membership::{Change, ChangeKind, State, Why};
+
+/// Most nodes of which the last refusal is remembered.
+const REFUSALS_MAX: usize = 256;
+
+/// Writes the events of the control plane, and does not say the same refusal again and again.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    me: NodeId,
+    refusals: BTreeMap<NodeId, String>,
+}
+
+impl Membership {
+    pub(crate) const fn new(me: NodeId) -> Self {
+        Self { me, refusals: BTreeMap::new() }
+    }
+
+    pub(crate) fn log(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::JoinRefused { other, reason } => {
+                if self.is_news(other, reason) {
+                    tracing::warn!("no membership between {} and {other}: {reason}", self.me);
+                }
+            }
+            EventKind::JoinedCluster { cluster, through } => {
+                self.refusals.clear();
+                tracing::info!("joined cluster {cluster} through {through}");
+            }
+            kind => match line(kind) {
+                Some(Line::Info(text)) => tracing::info!("{text}"),
+                Some(Line::Error(text)) => tracing::error!("{text}"),
+                None => tracing::trace!(?event),
+            },
+        }
+    }
+
+    fn is_news(&mut self, other: &NodeId, reason: &str) -> bool {
+        if self.refusals.get(other).is_some_and(|last| last == reason) {
+            return false;
+        }
+        if self.refusals.len() >= REFUSALS_MAX {
+            self.refusals.clear();
+        }
+        self.refusals.insert(other.clone(), reason.into());
+        true
+    }
+}
+
+/// Writes an event of a shard.
+pub(crate) fn shard(event: &Event) {
+    match &event.kind {
+        EventKind::StorageFailed { reason } => tracing::error!("the store failed: {reason}"),
+        EventKind::Conflict { key, siblings } => tracing::debug!("{key:?} has {siblings} siblings"),
+        EventKind::Rejected { from, reason } => tracing::debug!("a message of {from} was refused: {reason}"),
+        _ => tracing::trace!(?event),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Info(String),
+    Error(String),
+}
+
+fn line(kind: &EventKind) -> Option<Line> {
+    let text = match kind {
+        EventKind::Started { boot } => format!("started for the {} time with this store", ordinal(*boot)),
+        EventKind::Founded { cluster } => format!("founded cluster {cluster}"),
+        // A new address or tag is no transition.
+        EventKind::MemberChanged { change } if change.kind == ChangeKind::Updated => return None,
+        EventKind::MemberChanged { change } => transition(change),
+        EventKind::LayoutChanged { version, owners } => format!("layout {version}: {owners} owners"),
+        EventKind::Synced { objects } => format!("holds everything that it owns; {objects} objects were pulled"),
+        EventKind::Stopped => "says goodbye to the cluster".into(),
+        EventKind::StorageFailed { reason } => return Some(Line::Error(format!("the store failed: {reason}"))),
+        _ => return None,
+    };
+    Some(Line::Info(text))
+}
+
+fn transition(change: &Change) -> String {
+    let Change { node, kind, by, why, .. } = change;
+    let became = match kind {
+        ChangeKind::Joined => "joined",
+        ChangeKind::Suspected => "suspected",
+        ChangeKind::Died if *why == Why::Stopped => "stopped",
+        ChangeKind::Died => "dead",
+        ChangeKind::Refuted => "alive after all",
+        ChangeKind::Revived => "alive again",
+        ChangeKind::Left => "left",
+        ChangeKind::Updated => "changed",
+    };
+    let reason = match why {
+        Why::ProbeTimeout { helpers: 0, .. } => "no answer to our probe".into(),
+        Why::ProbeTimeout { helpers, nacks } => {
+            format!("no answer to our probe, nor to those of {helpers} others ({nacks} said so)")
+        }
+        Why::SuspicionTimeout { accusers, waited } => {
+            let names: Vec<&str> = accusers.iter().map(NodeId::as_str).collect();
+            let waited = waited.as_secs_f32();
+            format!("not a word from it for {waited:.1} s after {} suspected it", names.join(", "))
+        }
+        Why::Told { teller } if teller == by => format!("{teller} says so"),
+        Why::Told { teller } => format!("{teller} says so, {by} noticed"),
+        Why::Stopped => "it said goodbye".into(),
+        Why::Announced => "it said so itself".into(),
+        Why::Accused { state } => format!("it was called {}, and is not", state_text(*state)),
+        Why::OtherLife { address, boot } => {
+            format!("another process of this name is or was at {address}, in its start number {boot}")
+        }
+    };
+    format!("{node} {became}: {reason}")
+}
+
+/// What people call a state.
+pub(crate) const fn state_text(state: State) -> &'static str {
+    match state {
+        State::Alive => "alive",
+        State::Suspect => "suspected",
+        State::Dead => "dead",
+        State::Left => "left",
+    }
+}
+
+fn ordinal(number: u64) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        name.parse().expect("a good name")
+    }
+
+    #[test]
+    fn every_transition_of_a_member_is_one_line_that_a_person_reads() {
+        let waited = std::time::Duration::from_millis(4_000);
+        let accusers = vec![node("node-1"), node("node-3")];
+        for (kind, why, expected) in [
+            (ChangeKind::Joined, Why::Announced, "node-2 joined: it said so itself"),
+            (
+                ChangeKind::Suspected,
+                Why::ProbeTimeout { helpers: 2, nacks: 1 },
+                "node-2 suspected: no answer to our probe, nor to those of 2 others (1 said so)",
+            ),
+            (
+                ChangeKind::Died,
+                Why::SuspicionTimeout { accusers, waited },
+                "node-2 dead: not a word from it for 4.0 s after node-1, node-3 suspected it",
+            ),
+            (ChangeKind::Died, Why::Stopped, "node-2 stopped: it said goodbye"),
+            (ChangeKind::Suspected, Why::Told { teller: node("node-1") }, "node-2 suspected: node-1 says so"),
+            (ChangeKind::Revived, Why::Told { teller: node("a") }, "node-2 alive again: a says so, node-1 noticed"),
+            (
+                ChangeKind::Refuted,
+                Why::Accused { state: State::Dead },
+                "node-2 alive after all: it was called dead, and is not",
+            ),
+        ] {
+            let change = Change { node: node("node-2"), kind, incarnation: 1, by: node("node-1"), why };
+            assert_eq!(line(&EventKind::MemberChanged { change }), Some(Line::Info(expected.into())));
+        }
+    }
+
+    #[test]
+    fn the_same_refusal_is_said_once() {
+        let mut log = Membership::new(node("me"));
+        assert!(log.is_news(&node("a"), "taken"));
+        assert!(!log.is_news(&node("a"), "taken"));
+        assert!(log.is_news(&node("a"), "another cluster"));
+        assert!(log.is_news(&node("b"), "taken"));
+        for number in 0..1_000 {
+            assert!(log.is_news(&node(&format!("n{number}")), "taken"));
+        }
+        assert!(log.refusals.len() <= REFUSALS_MAX);
+    }
+
+    #[test]
+    fn numbers_are_read_aloud() {
+        for (number, text) in
+            [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (112, "112th"), (21, "21st")]
+        {
+            assert_eq!(ordinal(number), text);
+        }
+    }
+}
