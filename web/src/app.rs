@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gloo::events::{EventListener, EventListenerOptions};
-use gloo::storage::{LocalStorage, Storage};
 use gloo::timers::callback::Timeout;
 use gloo::utils::{document, window};
 use quorate_core::id::NodeId;
@@ -27,7 +26,7 @@ use crate::worker::Link;
 
 /// Panels are drawn anew at most this often, in milliseconds; the canvases have their own pace.
 const REFRESH_MS: f64 = 100.0;
-/// Where the chosen theme is kept.
+/// Where the chosen theme is kept, as `light` or `dark`; `boot.js` reads it before anything is drawn.
 const THEME_KEY: &str = "quorate.theme";
 
 /// What a person does, and what the world says.
@@ -84,9 +83,6 @@ impl Component for App {
     type Properties = ();
 
     fn create(context: &Context<Self>) -> Self {
-        if let Ok(theme) = LocalStorage::get::<String>(THEME_KEY) {
-            show_theme(&theme);
-        }
         let link = context.link().clone();
         let options = EventListenerOptions::enable_prevent_default();
         let keys = EventListener::new_with_options(&document(), "keydown", options, move |event| {
@@ -284,7 +280,9 @@ impl App {
         let theme = if dark { "light" } else { "dark" };
         show_theme(theme);
         // A browser that keeps nothing still shows the theme until the page is left.
-        drop(LocalStorage::set(THEME_KEY, theme));
+        if let Ok(Some(storage)) = window().local_storage() {
+            drop(storage.set_item(THEME_KEY, theme));
+        }
         self.theme += 1;
     }
 }

@@ -35,7 +35,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The flags of `quorate serve`. Each is also `QUORATE_` and its name in the environment (upper case, _ for -) and a key of
+/// The flags of `quorate serve`. Each is also QUORATE_FLAG in the environment (upper case, _ for -) and a key of
 /// --config FILE.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
@@ -51,7 +51,7 @@ pub struct Options {
     /// Where peers reach this node [default: the listen address and port]
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<Endpoint>,
-    /// Directory of this node's data, locked while it runs [default: ./data/ and the node id]
+    /// Directory of this node's data, locked while it runs [default: ./data/NODE-ID]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Any live members of the cluster to join; none founds a cluster, or goes back to the one in the data directory
