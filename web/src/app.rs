@@ -309,15 +309,21 @@ fn show_theme(theme: &str) {
     }
 }
 
-/// Gives the keyboard to an element, once what was just changed is on the page.
+/// Gives the keyboard to an element: at once if it is to be seen, else when what was just changed is on the page.
 fn focus_on(selector: &'static str) {
-    Timeout::new(0, move || {
-        let found = document().query_selector(selector).ok().flatten();
-        if let Some(element) = found.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
-            drop(element.focus());
-        }
-    })
-    .forget();
+    if !try_focus(selector) {
+        Timeout::new(0, move || {
+            try_focus(selector);
+        })
+        .forget();
+    }
+}
+
+fn try_focus(selector: &str) -> bool {
+    let found = document().query_selector(selector).ok().flatten();
+    let Some(element) = found.and_then(|element| element.dyn_into::<HtmlElement>().ok()) else { return false };
+    drop(element.focus());
+    document().active_element().is_some_and(|active| active.is_same_node(Some(&element)))
 }
 
 /// Takes the keyboard away from a field, so that letters are shortcuts again.

@@ -196,7 +196,7 @@ mod tests {
     use crate::fixture::{cluster, event, key, node};
     use quorate_core::event::MessageKind;
 
-    fn trace(frames: Vec<Box<Frame>>) -> Trace {
+    fn trace<const N: usize>(frames: [Box<Frame>; N]) -> Trace {
         let mut trace = Trace::default();
         for frame in &frames {
             trace.absorb(frame);
@@ -220,7 +220,7 @@ mod tests {
         ] {
             let mut events = vec![sent(1, 2)];
             events.extend(end.map(|kind| event(2, Some(1), 7, "B", kind)));
-            let trace = trace(vec![cluster(2).frame(events)]);
+            let trace = trace([cluster(2).frame(events)]);
             let arrows: Vec<_> = trace.arrows().map(|arrow| (arrow.sent_at.as_ms(), arrow.end)).collect();
             assert_eq!(arrows, [(2, expected)]);
         }
@@ -230,7 +230,7 @@ mod tests {
     fn a_message_that_is_seen_and_told_of_is_one() {
         let on_its_way = cluster(2).message("A", "B", MessageKind::Gossip, 2, 7).frame(vec![sent(1, 2)]);
         let lost_after_all = cluster(2).message("A", "B", MessageKind::Gossip, 2, 7).lost(6, LossReason::Down);
-        let trace = trace(vec![on_its_way.clone(), on_its_way, lost_after_all.frame(vec![])]);
+        let trace = trace([on_its_way.clone(), on_its_way, lost_after_all.frame(vec![])]);
         let ends: Vec<_> = trace.arrows().map(|arrow| arrow.end).collect();
         assert_eq!(ends, [End::Lost(Time::from_ms(6), LossReason::Down)]);
     }
@@ -245,7 +245,7 @@ mod tests {
             event(3, Some(2), 6, "B", EventKind::Stored { key: key("cart") }),
             event(4, Some(3), 6, "B", answered),
         ];
-        let trace = trace(vec![cluster(2).frame(events)]);
+        let trace = trace([cluster(2).frame(events)]);
         let keys: Vec<_> = trace.arrows().map(|arrow| arrow.key.clone()).collect();
         assert_eq!(keys, [Some(key("cart")), Some(key("cart"))]);
     }
@@ -256,7 +256,7 @@ mod tests {
         let crashed = event(2, None, 5, "A", EventKind::Crashed);
         let back = event(3, None, 9, "A", EventKind::Started { boot: 2 });
         let again = event(4, None, 12, "A", EventKind::Stopped);
-        let trace = trace(vec![cluster(1).frame(vec![began, crashed, back, again])]);
+        let trace = trace([cluster(1).frame(vec![began, crashed, back, again])]);
         let spells: Vec<_> = trace.spells().map(|spell| (spell.since.as_ms(), spell.until.map(Time::as_ms))).collect();
         assert_eq!(spells, [(5, Some(9)), (12, None)]);
     }

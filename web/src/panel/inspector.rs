@@ -55,14 +55,14 @@ fn overview(model: &Model, tell: &Tell) -> Html {
         <>
             <p class="eyebrow">{"The cluster"}</p>
             <p class="big"><b>{alive}</b><span>{format!("of {} alive", words::count(u64::try_from(standing.len()).unwrap_or(u64::MAX), "node"))}</span></p>
-            if !others.is_empty() { <p class="sub">{others.join(", ")}</p> }
+            <p class="sub">{others.join(", ")}</p>
             <dl class="facts">
                 <dt>{"ring"}</dt><dd>{format!("{}, layout {}", words::count(tokens, "token"), ring.layout_version)}</dd>
                 <dt>{"copies held"}</dt><dd>{keys}</dd>
                 <dt>{"on their way"}</dt><dd>{words::count(u64::try_from(model.view.messages.len()).unwrap_or(u64::MAX), "message")}</dd>
             </dl>
             {known_keys(model, tell)}
-            <section><h2>{"What happened"}</h2>{story::list(model)}</section>
+            <section><h2>{"What happened"}</h2><story::StoryList lines={story::lines(model)} /></section>
         </>
     }
 }

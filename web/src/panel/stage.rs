@@ -132,7 +132,9 @@ impl Component for StagePane {
 
 impl StagePane {
     fn layout(&self, model: &Model) -> Layout {
-        Layout::new(self.size.0, self.size.1, model.view.nodes.len(), CLIENTS.len())
+        // Nobody stands anywhere before the stage has been measured.
+        let clients = if self.size.0 > 0.0 { CLIENTS.len() } else { 0 };
+        Layout::new(self.size.0, self.size.1, model.view.nodes.len(), clients)
     }
 
     fn node(&self, context: &Context<Self>, layout: &Layout, index: usize, face: &Face, place: Point) -> Html {

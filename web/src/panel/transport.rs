@@ -21,7 +21,7 @@ pub fn Transport(props: &PanelProps) -> Html {
         Msg::Speed(chosen.and_then(|index| Speed::ALL.get(index).copied()).unwrap_or_default())
     });
     let pace = match (playback.settling, playback.behind) {
-        (true, _) => "the cluster forms, as fast as it can",
+        (true, _) => "the cluster forms",
         (false, true) => "as fast as this machine can",
         (false, false) => words::pace(playback.speed),
     };

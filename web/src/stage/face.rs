@@ -72,7 +72,7 @@ fn face(model: &Model, node: &NodeView, key: Option<&KeyView>, operation: Option
     let (title, detail) = match standing {
         Standing::Crashed => ("Crashed".into(), place_words(place)),
         Standing::Stopped => ("Stopped".into(), "said goodbye".into()),
-        Standing::Starting => ("Starting".into(), node.not_ready.clone().unwrap_or_default()),
+        Standing::Starting => ("Starting".into(), String::new()),
         Standing::Dead => ("Given up".into(), format!("by {}, though it runs", some_of(&doubters))),
         Standing::Suspected => ("Suspected".into(), format!("by {}", some_of(&doubters))),
         Standing::Alive => match (key, operation) {
