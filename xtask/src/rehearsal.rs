@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use crate::cluster::SIZE;
 use crate::http;
 use crate::progress::Progress;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 
 /// The line that says that the cluster is up begins like this.
 const INVITATION: &str = "Three nodes are one cluster.";
@@ -75,8 +75,7 @@ fn await_line<R: Read>(lines: &mut std::io::Lines<BufReader<R>>) -> Result<()> {
 }
 
 fn command(workspace: &Workspace, port: u16, data: &Path) -> Result<Command> {
-    let this = std::env::current_exe().context("this program has no path")?;
-    let mut command = Command::new(this);
+    let mut command = Command::new(workspace::this_program()?);
     command.arg("demo").arg("--port").arg(port.to_string()).arg("--data").arg(data).current_dir(workspace.root());
     Ok(command)
 }

@@ -11,6 +11,16 @@ use serde_json::Value;
 
 use crate::command;
 
+/// The program that runs. The tests of the workspace may build another one in its place meanwhile; Linux still knows
+/// this one.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.to_owned());
+    }
+    env::current_exe().context("this program has no path")
+}
+
 /// The repository in which this program was started.
 #[derive(Debug)]
 pub(crate) struct Workspace {

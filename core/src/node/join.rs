@@ -12,6 +12,7 @@ use super::{Identity, Node, Output, ShardEvent, ToShard};
 use crate::event::EventKind;
 use crate::id::{Address, ClusterId, NodeId, Token};
 use crate::layout::{Layout, Rings};
+use crate::limits;
 use crate::membership::{self, Member};
 use crate::message::{JoinRequest, NodeMessage, Welcome};
 use crate::storage::Storage;
@@ -123,6 +124,10 @@ impl<S: Storage> Node<S> {
         if join.config != self.start.config.cluster {
             let (ours, theirs) = (ConfigText(self.start.config.cluster.clone()), ConfigText(join.config));
             return self.refuse(from, address, format!("this cluster has {ours}; {from} was started with {theirs}"));
+        }
+        if self.layout.stage(from).is_none() && self.layout.len() >= limits::MEMBERS_MAX {
+            let reason = format!("this cluster has {} nodes, and that is the most it can have", self.layout.len());
+            return self.refuse(from, address, reason);
         }
         // Whoever has no cluster itself says nothing: the other one asks again.
         let Some(identity) = self.identity else { return };

@@ -13,7 +13,7 @@ use crate::bindings::{self, Target};
 use crate::page::description::Program;
 use crate::page::{Files, add, list};
 use crate::progress::Progress;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 use crate::{command, wasm_opt};
 
 impl Program {
@@ -126,7 +126,7 @@ fn stamp(wasm: &Path, program: &Program, wasm_opt: Option<&Path>) -> Result<Stri
         let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(format!("{} {} {:?}", path.display(), metadata.len(), metadata.modified()?))
     };
-    let this = std::env::current_exe().context("this program has no path")?;
+    let this = workspace::this_program()?;
     let wasm_opt = wasm_opt.map_or(Ok("none".to_owned()), identity)?;
     Ok(format!("wasm {digest}\nprogram {program:?}\nxtask {}\nwasm-opt {wasm_opt}\n", identity(&this)?))
 }
