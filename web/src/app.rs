@@ -18,9 +18,8 @@ use crate::canvas::Snapshot;
 use crate::keys::{self, Focus, Shortcut};
 use crate::model::{Model, Selection};
 use crate::panel::dialog::{Dialog, Dialogs};
-use crate::panel::icon::Pane;
 use crate::panel::{console::Console, faults::Faults, header::Header, inspector::Inspector, lanes::LanesPane};
-use crate::panel::{stage::StagePane, story::spoken, tabs::TabBar, transport::Transport};
+use crate::panel::{stage::StagePane, story::spoken, tabs::Pane, tabs::TabBar, transport::Transport};
 use crate::tools::Tool;
 use crate::worker::Link;
 

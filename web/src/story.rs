@@ -31,6 +31,8 @@ pub enum Tone {
 /// One sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
+    /// Counts the sentences of a run, from one.
+    pub number: u64,
     /// When it happened.
     pub at: Time,
     /// What happened.
@@ -59,20 +61,21 @@ impl Story {
     /// Tells what an event says, if it says anything new.
     pub fn tell(&mut self, event: &Event) {
         if let Some((text, tone)) = self.sentence(event) {
-            self.push(Line { at: event.at, text, tone });
+            self.push(event.at, text, tone);
         }
     }
 
     /// Tells what somebody did.
     pub fn tell_deed(&mut self, at: Time, text: String) {
-        self.push(Line { at, text, tone: Tone::Deed });
+        self.push(at, text, Tone::Deed);
     }
 
-    fn push(&mut self, line: Line) {
+    fn push(&mut self, at: Time, text: String, tone: Tone) {
         if self.lines.len() == LINES_MAX {
             self.lines.pop_front();
         }
-        self.lines.push_back(line);
+        let number = self.lines.back().map_or(0, |line| line.number) + 1;
+        self.lines.push_back(Line { number, at, text, tone });
     }
 
     fn sentence(&mut self, event: &Event) -> Option<(String, Tone)> {
@@ -131,11 +134,9 @@ impl Story {
         let (member, by) = (&change.node, &change.by);
         let (kind, text, tone) = match change.kind {
             ChangeKind::Joined | ChangeKind::Updated => return None,
-            ChangeKind::Suspected => {
-                ("suspected", format!("{by} suspects {member}{}", because(&change.why)), Tone::Bad)
-            }
+            ChangeKind::Suspected => ("suspected", format!("{by} suspects {member}{}", because(change)), Tone::Bad),
             ChangeKind::Died if change.why == Why::Stopped => return None,
-            ChangeKind::Died => ("died", format!("{by} declares {member} dead{}", because(&change.why)), Tone::Bad),
+            ChangeKind::Died => ("died", format!("{by} declares {member} dead{}", because(change)), Tone::Bad),
             ChangeKind::Refuted if observer == member => {
                 ("refuted", format!("{member} says that it lives"), Tone::Good)
             }
@@ -148,13 +149,13 @@ impl Story {
 }
 
 /// Why somebody thinks so, as the rest of a sentence; nothing where it is hearsay.
-fn because(why: &Why) -> String {
-    match why {
-        Why::ProbeTimeout { helpers: 0, .. } => ": it does not answer".into(),
+fn because(change: &Change) -> String {
+    match &change.why {
+        Why::ProbeTimeout { helpers: 0, .. } => ", who does not answer".into(),
         Why::ProbeTimeout { helpers, .. } => {
-            format!(": it answers neither it nor {}", words::count(u64::from(*helpers), "helper"))
+            format!(", who answers neither {} nor {}", change.by, words::count(u64::from(*helpers), "helper"))
         }
-        Why::SuspicionTimeout { waited, .. } => format!(": no word from it for {}", words::span(*waited)),
+        Why::SuspicionTimeout { waited, .. } => format!(" after {} without a word", words::span(*waited)),
         _ => String::new(),
     }
 }
@@ -235,8 +236,8 @@ mod tests {
             told(&[("A", EventKind::MemberChanged { change })])
         };
         let probed = |helpers| Why::ProbeTimeout { helpers, nacks: 0 };
-        assert_eq!(suspected(probed(0)), ["A suspects B: it does not answer"]);
-        assert_eq!(suspected(probed(3)), ["A suspects B: it answers neither it nor 3 helpers"]);
+        assert_eq!(suspected(probed(0)), ["A suspects B, who does not answer"]);
+        assert_eq!(suspected(probed(3)), ["A suspects B, who answers neither A nor 3 helpers"]);
         assert_eq!(suspected(Why::Told { teller: node("C") }), ["A suspects B"]);
     }
 

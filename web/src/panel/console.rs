@@ -7,6 +7,7 @@ use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use super::PanelProps;
+use super::scroll::ToEnd;
 use crate::app::Msg as AppMsg;
 use crate::command::{self, CLIENTS, Context as Asking};
 use crate::model::{Model, Selection};
@@ -251,7 +252,12 @@ fn history(model: &Model, props: &PanelProps) -> Html {
     if newest.is_empty() {
         return html! { <p class="quiet-text">{"Nobody has asked anything yet. Try: put cart milk"}</p> };
     }
-    html! { <ol class="history" aria-label="What clients asked">{for newest.into_iter().rev().map(row)}</ol> }
+    let last = newest.first().map_or(0, |operation| operation.id);
+    html! {
+        <ToEnd class="history-scroll" label="What clients asked" newest={last}>
+            <ol class="history">{for newest.into_iter().rev().map(row)}</ol>
+        </ToEnd>
+    }
 }
 
 /// How an operation ended, in few words.

@@ -5,7 +5,8 @@ use yew::prelude::*;
 use crate::keys::Shortcut;
 use crate::tools::Tool;
 
-fn drawing(class: &'static str, content: Html) -> Html {
+/// A picture on a ground of 20 by 20.
+pub(super) fn drawing(class: &'static str, content: Html) -> Html {
     html! { <svg class={classes!("icon", class)} viewBox="0 0 20 20" aria-hidden="true">{content}</svg> }
 }
 
@@ -65,61 +66,6 @@ pub fn button(shortcut: Shortcut, playing: bool) -> Html {
                 <path d="M7.6 7.6a2.4 2.4 0 1 1 3.6 2.1c-.8.5-1.2 1-1.2 1.9" /><path stroke-width="2" d="M10 14.4h.01" />
             </>},
         ),
-    }
-}
-
-/// The four panes of a phone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pane {
-    /// The ring.
-    #[default]
-    Stage,
-    /// The space-time diagram.
-    Time,
-    /// The inspector.
-    Inspect,
-    /// Faults and the console.
-    Act,
-}
-
-impl Pane {
-    /// Every pane, in the order of the bar.
-    pub const ALL: [Self; 4] = [Self::Stage, Self::Time, Self::Inspect, Self::Act];
-
-    /// Its name.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Stage => "Stage",
-            Self::Time => "Time",
-            Self::Inspect => "Inspect",
-            Self::Act => "Act",
-        }
-    }
-
-    /// Its name in the style sheet.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stage => "stage",
-            Self::Time => "time",
-            Self::Inspect => "inspect",
-            Self::Act => "act",
-        }
-    }
-
-    /// Its picture.
-    pub fn icon(self) -> Html {
-        let content = match self {
-            Self::Stage => html! {<>
-                <circle cx="10" cy="10" r="6.5" /><circle class="filled" cx="10" cy="3.5" r="1.8" />
-                <circle class="filled" cx="4.4" cy="13.4" r="1.8" /><circle class="filled" cx="15.6" cy="13.4" r="1.8" />
-            </>},
-            Self::Time => html! { <path d="M3 5h14M3 10h14M3 15h14M6 5l4 10M11 10l3-5" /> },
-            Self::Inspect => html! {<><circle cx="9" cy="9" r="5.5" /><path d="M13.2 13.2L17 17" /></>},
-            Self::Act => html! { <path d="M4 5.5l3.6 3.2L4 12M9.4 13.5H16" /> },
-        };
-        drawing("line", content)
     }
 }
 

@@ -62,7 +62,7 @@ fn overview(model: &Model, tell: &Tell) -> Html {
                 <dt>{"on their way"}</dt><dd>{words::count(u64::try_from(model.view.messages.len()).unwrap_or(u64::MAX), "message")}</dd>
             </dl>
             {known_keys(model, tell)}
-            <section><h2>{"What happened"}</h2><story::StoryList lines={story::lines(model)} /></section>
+            <section><h2>{"What happened"}</h2>{story::list(model)}</section>
         </>
     }
 }

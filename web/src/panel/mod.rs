@@ -17,6 +17,7 @@ mod key;
 pub mod lanes;
 mod node;
 mod operation;
+pub mod scroll;
 pub mod stage;
 pub mod story;
 pub mod tabs;

@@ -15,7 +15,7 @@ use crate::model::{Model, Selection};
 use crate::words;
 
 /// Width of the votes' tracks, in pixels.
-const TRACK: f64 = 150.0;
+const TRACK: f64 = 138.0;
 
 /// The inspector of this operation.
 pub(super) fn panel(model: &Model, operation: &OperationView, tell: &Tell) -> Html {
