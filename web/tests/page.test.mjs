@@ -302,6 +302,9 @@ describe("the frame", () => {
       await page.keyboard.press("?");
       await page.getByRole("dialog", { name: "Help" }).waitFor();
       await page.keyboard.press("Escape");
+      await page.keyboard.press("n");
+      await page.getByRole("dialog", { name: "New run" }).waitFor();
+      await page.keyboard.press("Escape");
       await page.locator("dialog[open]").waitFor({ state: "detached" });
       await page.keyboard.press("k");
       await page.waitForFunction(() => document.activeElement.id === "command-line");

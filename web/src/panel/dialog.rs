@@ -48,7 +48,16 @@ pub fn Dialogs(props: &Props) -> Html {
             }
         });
     }
-    let onclose = props.tell.reform(|_: Event| Msg::Dialog(None));
+    let oncancel = props.tell.reform(|_: Event| Msg::Dialog(None));
+    // The browser tells of a close late: by then another dialog may be open, which is not meant.
+    let onclose = {
+        let (node, tell) = (node.clone(), props.tell.clone());
+        Callback::from(move |_: Event| {
+            if node.cast::<HtmlDialogElement>().is_some_and(|dialog| !dialog.open()) {
+                tell.emit(Msg::Dialog(None));
+            }
+        })
+    };
     let close = props.tell.reform(|_: MouseEvent| Msg::Dialog(None));
     let (label, content) = match props.open {
         Some(Dialog::NewRun) => {
@@ -58,7 +67,7 @@ pub fn Dialogs(props: &Props) -> Html {
         None => ("", html! {}),
     };
     html! {
-        <dialog ref={node} {onclose} aria-label={label}>
+        <dialog ref={node} {oncancel} {onclose} aria-label={label}>
             <div class="dialog-head">
                 <h2>{label}</h2>
                 <button class="icon-button" onclick={close} aria-label="Close" title="Close (Esc)">{"×"}</button>
