@@ -15,12 +15,18 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
 const TURN_INTERVAL_MS: i32 = 16;
 /// Longest turn, in milliseconds, so that commands are never kept waiting.
 const TURN_BUDGET_MS: f64 = 12.0;
+/// Updates above this many bytes come less often: reading one costs the page a part of its frame.
+const LARGE_UPDATE_BYTES: usize = 32 * 1_024;
+/// Between two large updates, in milliseconds.
+const LARGE_UPDATE_INTERVAL_MS: f64 = 50.0;
 
 struct Shell {
     player: Player,
     scope: DedicatedWorkerGlobalScope,
     performance: Performance,
     last_turn_ms: f64,
+    /// No update is due before this moment, unless a person waits for it.
+    next_update_ms: f64,
     timer_is_set: bool,
     wake: Option<Closure<dyn FnMut()>>,
 }
@@ -34,13 +40,17 @@ impl Shell {
         let performance = &self.performance;
         self.player
             .turn(Duration::from_secs_f64(elapsed_ms / 1_000.0), || performance.now() - began_ms > TURN_BUDGET_MS);
-        self.publish();
+        if began_ms >= self.next_update_ms {
+            self.publish();
+        }
         self.set_timer();
     }
 
     fn publish(&mut self) {
         let Some(update) = self.player.update() else { return };
         let bytes = postcard::to_allocvec(&update).expect("every update has a wire form");
+        let pause_ms = if bytes.len() > LARGE_UPDATE_BYTES { LARGE_UPDATE_INTERVAL_MS } else { 0.0 };
+        self.next_update_ms = self.performance.now() + pause_ms;
         let bytes = Uint8Array::from(bytes.as_slice());
         let transfer = Array::of1(&bytes.buffer());
         self.scope.post_message_with_transfer(&bytes.buffer(), &transfer).expect("a fresh buffer can be handed over");
@@ -85,6 +95,7 @@ fn main() {
         scope: scope.clone(),
         last_turn_ms: performance.now(),
         performance,
+        next_update_ms: 0.0,
         timer_is_set: false,
         wake: None,
     }));
