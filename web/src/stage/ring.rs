@@ -108,7 +108,7 @@ fn walk(ring: &RingView, key: &KeyView) -> Vec<Stop> {
     stops.take(WALK_ARCS_MAX).collect()
 }
 
-/// Draws the pin of a key and the nested arcs of its walk, one to each owner and a dotted one to who stands in first.
+/// Draws the pin of a key and the nested arcs of its walk, one to each owner and a dotted one to who is next.
 pub fn key_walk(list: &mut DrawList, layout: &Layout, ring: &RingView, key: &KeyView) {
     let pin = angle(key.hash);
     let stops = walk(ring, key);
