@@ -1,4 +1,4 @@
-//! The inspector of a key: whose it is, who stands in, and what each replica holds of it.
+//! The inspector of a key: whose it is, who is next, and what each replica holds of it.
 
 use std::collections::BTreeSet;
 
@@ -44,12 +44,12 @@ fn dots(replica: &ReplicaView) -> BTreeSet<(u128, u64)> {
     replica.versions.iter().map(|version| (version.actor.0, version.counter)).collect()
 }
 
-/// What each owner, each that stands in, and anybody else holds.
+/// What each owner, each that is next, and anybody else holds.
 pub(super) fn replicas(key: &KeyView) -> Html {
     let holding = |node: &NodeId| key.replicas.iter().find(|replica| replica.node == *node);
     let owners = key.primaries.iter().enumerate().map(|(index, node)| (node, format!("replica {}", index + 1)));
     let fallbacks =
-        key.fallbacks.iter().filter(|node| holding(node).is_some()).map(|node| (node, "stands in".to_owned()));
+        key.fallbacks.iter().filter(|node| holding(node).is_some()).map(|node| (node, "next on the ring".to_owned()));
     let is_listed = |node: &NodeId| key.primaries.contains(node) || key.fallbacks.contains(node);
     let others = key.replicas.iter().filter(|replica| !is_listed(&replica.node));
     let others = others.map(|replica| (&replica.node, "no owner".to_owned()));
