@@ -41,7 +41,16 @@ struct Node {
     name: String,
     address: SocketAddr,
     log: PathBuf,
+    /// What a person types to start it again while the others run.
+    restart: String,
     process: Child,
+}
+
+/// A node that has ended while the cluster went on.
+pub(crate) struct Ended {
+    pub(crate) name: String,
+    pub(crate) status: ExitStatus,
+    pub(crate) restart: String,
 }
 
 /// Running nodes.
@@ -95,7 +104,16 @@ impl Plan {
         // A group of its own: the terminal's Ctrl-C comes here alone, and each node is stopped exactly once.
         command.process_group(0);
         let process = command.spawn().with_context(|| format!("cannot start {}", self.binary.display()))?;
-        Ok(Node { name, address, log, process })
+        let restart = self.restart(&name, address, directory);
+        Ok(Node { name, address, log, restart, process })
+    }
+
+    /// With every node as a seed: whichever is alive then lets it in.
+    fn restart(&self, name: &str, address: SocketAddr, directory: &Path) -> String {
+        let seeds: Vec<String> =
+            self.addresses().iter().filter(|other| **other != address).map(SocketAddr::to_string).collect();
+        let (binary, directory, port) = (self.binary.display(), directory.display(), address.port());
+        format!("{binary} serve --node-id {name} --port {port} --data-dir {directory} --seed-nodes {}", seeds.join(","))
     }
 }
 
@@ -156,6 +174,24 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// The nodes that have ended since this was asked last. They are this cluster's no longer: whoever starts one again
+    /// stops it.
+    pub(crate) fn take_ended(&mut self) -> Result<Vec<Ended>> {
+        let mut ended = Vec::new();
+        for mut node in std::mem::take(&mut self.nodes) {
+            match node.process.try_wait()? {
+                Some(status) => ended.push(Ended { name: node.name, status, restart: node.restart }),
+                None => self.nodes.push(node),
+            }
+        }
+        Ok(ended)
+    }
+
+    /// How many nodes run.
+    pub(crate) fn running(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Asks all nodes to stop and waits for them; one that does not is killed, which is an error.
@@ -276,5 +312,27 @@ mod tests {
         let (_never, interrupted) = std::sync::mpsc::channel();
         let error = cluster.wait_until_ready(&interrupted).expect_err("they end").to_string();
         assert!(error.contains("ended (exit status: 3)") && error.contains("the disk is on fire"), "{error}");
+    }
+
+    #[test]
+    fn a_killed_node_is_named_once_and_the_others_go_on() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let binary = directory.path().join("quorate");
+        fs::write(&binary, "#!/bin/sh\nexec sleep 600\n").expect("written");
+        fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let plan = Plan { binary, first_port: 8081, data: directory.path().join("data") };
+        let mut cluster = plan.start().expect("started");
+        assert!(cluster.take_ended().expect("asked").is_empty());
+        cluster.nodes[1].process.kill().expect("it runs");
+        cluster.nodes[1].process.wait().expect("it ends");
+        let [ended] = &cluster.take_ended().expect("asked")[..] else { panic!("one has ended") };
+        assert_eq!(ended.name, "node-2");
+        assert!(ended.restart.contains("--node-id node-2 --port 8082"), "{}", ended.restart);
+        assert!(ended.restart.ends_with("--seed-nodes 127.0.0.1:8081,127.0.0.1:8083"), "{}", ended.restart);
+        assert!(cluster.take_ended().expect("asked").is_empty());
+        assert_eq!(cluster.running(), 2);
+        for node in &mut cluster.nodes {
+            node.process.kill().expect("it runs");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::cluster::{Cluster, Plan};
@@ -47,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, options: &Opti
         Ok(cluster)
     })?;
     invite(&plan);
-    let outcome = watch(&mut cluster, &interrupted);
+    let outcome = watch(&mut cluster, progress, &interrupted);
     progress.say("stopping …");
     let stopped = cluster.stop();
     outcome.and(stopped)?;
@@ -71,9 +71,18 @@ fn interruption() -> Result<Receiver<()>> {
     Ok(receiver)
 }
 
-fn watch(cluster: &mut Cluster, interrupted: &Receiver<()>) -> Result<()> {
+/// Waits for Ctrl-C. Killing a node is what a demo is for: the others go on, and how to start it again is said.
+fn watch(cluster: &mut Cluster, progress: &Progress, interrupted: &Receiver<()>) -> Result<()> {
     loop {
-        cluster.check_processes()?;
+        for ended in cluster.take_ended()? {
+            progress.say(&format!(
+                "{} ended ({}). Start it again with:\n\n  {}\n",
+                ended.name, ended.status, ended.restart
+            ));
+        }
+        if cluster.running() == 0 {
+            bail!("all nodes have ended");
+        }
         match interrupted.recv_timeout(WATCH_INTERVAL) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
