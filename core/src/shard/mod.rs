@@ -6,6 +6,7 @@
 
 mod barrier;
 mod coordinator;
+mod mint;
 mod operation;
 mod replica;
 mod rows;

@@ -1,0 +1,169 @@
+//! What goes into the control plane and what comes out: its inputs and outputs, and what it and its shards tell each other.
+//! Plain data.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::JoinError;
+use crate::causality::ContextSecret;
+use crate::config::{ClusterConfig, Config};
+use crate::event::Event;
+use crate::hash::Slice;
+use crate::id::{ActorId, Address, ClusterId, NodeId, Token};
+use crate::layout::{Layout, Rings};
+use crate::message::{AddressBookEntry, Envelope};
+use crate::storage::{Seq, StorageError};
+use crate::time::Time;
+
+/// What the control plane is told.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "handed over one at a time and never kept")]
+pub enum Input {
+    /// A peer's message.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        envelope: Envelope,
+    },
+    /// The time asked for with [`Output::Wake`] has come; too early or too often does no harm.
+    Timer,
+    /// Every batch up to this one is durable.
+    Durable {
+        /// The last durable batch.
+        upto: Seq,
+    },
+    /// A shard of this process reports.
+    Shard(NodeEvent),
+    /// An operator introduces a node: invite it. Answered by [`Output::Introduced`].
+    Introduce {
+        /// Returned with the answer.
+        token: Token,
+        /// Where that node is reached.
+        address: Address,
+    },
+    /// The process is to stop: say goodbye.
+    Stop,
+}
+
+/// What the control plane wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send to a member; it may be lost.
+    Send {
+        /// Whom to.
+        to: NodeId,
+        /// What.
+        envelope: Envelope,
+    },
+    /// Send to whoever listens at an address; it may be lost.
+    Contact {
+        /// Where.
+        address: Address,
+        /// What.
+        envelope: Envelope,
+    },
+    /// Make every batch up to this one durable, then say so with [`Input::Durable`].
+    Sync {
+        /// The last batch.
+        upto: Seq,
+    },
+    /// Come back with [`Input::Timer`] at this time; replaces the time asked for before.
+    Wake {
+        /// When.
+        at: Time,
+    },
+    /// From now on this node is reached at this address.
+    Address(AddressBookEntry),
+    /// For every shard of this process.
+    Shards(ShardEvent),
+    /// The outcome of an introduction.
+    Introduced {
+        /// As given.
+        token: Token,
+        /// What came of it.
+        result: Result<NodeId, JoinError>,
+    },
+    /// The store cannot remember what this node must not forget: stop the process.
+    Failed(StorageError),
+    /// For the trace.
+    Event(Event),
+}
+
+impl From<Event> for Output {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// What the control plane tells its shards. Opaque to the shell, which only carries it.
+#[derive(Clone, Debug)]
+pub struct ShardEvent(pub(crate) ToShard);
+
+#[derive(Clone, Debug)]
+pub(crate) enum ToShard {
+    /// The world has changed: route by this.
+    Picture(Arc<Picture>),
+    /// This store begins a cluster: whatever it does not hold does not exist.
+    Founded,
+    /// This store enters another cluster: what it does not hold is unknown.
+    Entered,
+}
+
+/// What a shard tells its control plane. Opaque to the shell, which only carries it.
+#[derive(Clone, Debug)]
+pub struct NodeEvent(pub(crate) FromShard);
+
+#[derive(Clone, Debug)]
+pub(crate) enum FromShard {
+    /// A slice holds everything that this node owns of it in this cluster, durably.
+    Synced { cluster: ClusterId, slice: Slice, objects: u64 },
+    /// There are objects in this store.
+    HoldsData,
+    /// A peer named this layout.
+    LayoutSeen(Layout),
+    /// A peer acts under an older layout than ours.
+    PeerBehind(NodeId),
+    /// A peer did not answer in time.
+    NoAnswer(NodeId),
+}
+
+/// What every shard routes by: immutable, replaced as a whole.
+#[derive(Debug)]
+pub struct Picture {
+    /// This node.
+    pub me: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// With what contexts are sealed.
+    pub secret: ContextSecret,
+    /// What the cluster agreed on.
+    pub config: ClusterConfig,
+    /// Who owns what.
+    pub rings: Arc<Rings>,
+    /// Members that are known to be dead or gone.
+    pub down: BTreeSet<NodeId>,
+    /// Which node's store each known actor is.
+    pub issuers: BTreeMap<ActorId, NodeId>,
+}
+
+/// What makes a cluster itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) cluster: ClusterId,
+    pub(crate) secret: [u8; 32],
+}
+
+/// What a node is told about itself at its start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its name.
+    pub node: NodeId,
+    /// Where the others reach it.
+    pub address: Address,
+    /// What the operator chose.
+    pub config: Config,
+    /// Where members may be found. Its own address among them is skipped.
+    pub seeds: Vec<Address>,
+}

@@ -1,0 +1,135 @@
+//! How a write gets its dot: what it replaces, which counter it is issued, and that the counter is reserved durably first.
+//! It sends nothing and counts no votes.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::barrier::Then;
+use super::operation::{Stage, Write};
+use super::{Operation, Picture, Shard, rows};
+use crate::causality::{self, Dot, IssueError, SiblingSet, Version, VersionVector};
+use crate::error::RequestError;
+use crate::event::EventKind;
+use crate::hash::{Position, Slice};
+use crate::id::{Key, RequestId, RequestKey};
+use crate::limits;
+use crate::storage::{Batch, Storage, StorageError};
+
+/// What came of minting a dot.
+pub(super) enum Minted {
+    Fresh(Box<Write>),
+    LeaseNeeded { slice: Slice, upto: u64 },
+}
+
+impl<S: Storage> Shard<S> {
+    /// The write's set, with the write in it under a fresh dot. `seen` is what a read before it has shown.
+    pub(super) fn mint(&mut self, id: RequestId, seen: Option<&SiblingSet>) -> Result<Minted, RequestError> {
+        let picture = self.picture.clone().expect("requests come after the picture");
+        let request = &self.operations[&id].request;
+        let Operation::Write { value, context, request_key } = request.operation.clone() else {
+            unreachable!("only writes mint dots");
+        };
+        let key = request.key.clone();
+        let slice = Position::of(&key).slice();
+        let wall = self.wall_now();
+        let mut set = rows::load(&self.storage, &key).map_err(RequestError::Storage)?;
+        let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
+        if let Some(seen) = seen {
+            issuer.observe(set.context(), seen.context());
+            rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
+        }
+        if let Some(dot) = retried(&set, request_key) {
+            let seen = set.context().clone();
+            return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen })));
+        }
+        let replaces = match (&context, seen) {
+            (Some(context), _) => {
+                let mut context = decode_context(&picture, &key, context)?;
+                issuer.clamp(&mut context);
+                context
+            }
+            (None, Some(seen)) => seen.context().clone(),
+            (None, None) => VersionVector::default(),
+        };
+        check_siblings(&set, &replaces)?;
+        let floor = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
+        let fresh = match issuer.next(floor) {
+            Ok(fresh) => fresh,
+            Err(IssueError::LeaseNeeded { upto }) => return Ok(Minted::LeaseNeeded { slice, upto }),
+            Err(IssueError::Exhausted) => {
+                return Err(RequestError::Storage(StorageError::Io(IssueError::Exhausted.to_string())));
+            }
+        };
+        for (_, version) in set.live() {
+            // A stamp too far ahead is somebody's broken clock: it orders nothing here.
+            let _ = self.clock.observe(version.stamp, wall);
+        }
+        let version = Version { stamp: self.clock.now(wall), value, request: request_key };
+        // The dot is above all that is covered, so this fails only on a context of more actors than a key can have.
+        set.update(&replaces, fresh, version).map_err(|error| RequestError::InvalidContext(error.to_string()))?;
+        let due = issuer.lease_due();
+        if let Some(upto) = due {
+            self.lease(slice, upto);
+        }
+        let siblings = set.values().len();
+        if siblings > 1 {
+            let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);
+            self.effects.event(|| EventKind::Conflict { key: key.clone(), siblings });
+        }
+        let mut seen = replaces;
+        seen.insert(fresh.dot());
+        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen })))
+    }
+
+    /// Reserves dots durably; writes that need them go on then.
+    pub(super) fn lease(&mut self, slice: Slice, upto: u64) {
+        if self.leasing.get(&slice).is_some_and(|under_way| *under_way >= upto) {
+            return;
+        }
+        let mut batch = Batch::default();
+        rows::put_lease(&mut batch, slice, self.start.actor, upto);
+        if let Ok(seq) = self.apply(batch) {
+            self.leasing.insert(slice, upto);
+            self.barrier.wait(seq, None, Then::Leased { slice, upto });
+        }
+    }
+
+    pub(super) fn on_leased(&mut self, slice: Slice, upto: u64) {
+        self.leasing.retain(|of, under_way| *of != slice || *under_way > upto);
+        self.issuers.get_mut(&slice).expect("a lease of an own slice").extended(upto);
+        let waiting: Vec<(RequestId, Option<SiblingSet>)> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| Position::of(&operation.request.key).slice() == slice)
+            .filter_map(|(id, operation)| match &operation.stage {
+                Stage::Leasing { seen } => Some((*id, seen.clone())),
+                _ => None,
+            })
+            .collect();
+        for (id, seen) in waiting {
+            self.effects.cause = self.operations[&id].cause;
+            self.begin_writing(id, seen);
+        }
+    }
+}
+
+/// The dot of a write with this request key that the set still shows: the same write, sent again.
+fn retried(set: &SiblingSet, request_key: Option<RequestKey>) -> Option<Dot> {
+    let wanted = request_key?;
+    set.live().find(|(_, version)| version.request == Some(wanted)).map(|(dot, _)| dot)
+}
+
+/// A write may not add a sibling to a key that has as many as it may have. One that replaces some may.
+fn check_siblings(set: &SiblingSet, replaces: &VersionVector) -> Result<(), RequestError> {
+    let left = set.live().filter(|(dot, _)| !replaces.covers(*dot)).count();
+    if left >= limits::SIBLINGS_MAX {
+        return Err(RequestError::TooManySiblings { siblings: u32::try_from(left).unwrap_or(u32::MAX) });
+    }
+    Ok(())
+}
+
+/// What a client's context stands for.
+pub(super) fn decode_context(picture: &Picture, key: &Key, context: &str) -> Result<VersionVector, RequestError> {
+    causality::decode(&picture.secret, key, context).map_err(|error| RequestError::InvalidContext(error.to_string()))
+}
