@@ -20,6 +20,12 @@ pub fn fine_moment(at: Time) -> String {
     format!("{}.{:04} s", tenths / 10_000, tenths % 10_000)
 }
 
+/// A moment to the nanosecond, for whoever asks: events may lie closer together than the shorter form can tell.
+#[must_use]
+pub fn exact_moment(at: Time) -> String {
+    format!("{}.{:09} s", at.0 / 1_000_000_000, at.0 % 1_000_000_000)
+}
+
 /// A span: `12.4 ms`, `340 ms`, `2.5 s`, `3 min 20 s`.
 #[must_use]
 pub fn span(span: Duration) -> String {
@@ -118,6 +124,7 @@ mod tests {
         }
         assert_eq!(moment(Time(2_428_900_000)), "2.428 s");
         assert_eq!(fine_moment(Time(2_428_950_000)), "2.4289 s");
+        assert_eq!(exact_moment(Time(2_428_950_001)), "2.428950001 s");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn Transport(props: &PanelProps) -> Html {
                 </button>
             </div>
             <p class="pace"><b>{words::ratio(playback.speed)}</b><span>{pace}</span></p>
-            <p class="now"><span class="quiet-text">{"cluster time"}</span><b>{words::fine_moment(playback.now)}</b></p>
+            <p class="now"><span class="quiet-text">{"cluster time"}</span><b title={words::exact_moment(playback.now)}>{words::fine_moment(playback.now)}</b></p>
         </section>
     }
 }
