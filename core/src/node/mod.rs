@@ -20,12 +20,11 @@ pub use self::join::JoinError;
 use self::join::{Introduction, Joining};
 pub use self::rows::StartError;
 use crate::causality::ContextSecret;
-use crate::config::Config;
 use crate::effects::{Effects, Outputs};
 use crate::event::EventKind;
 use crate::hash::{SLICES, StableHasher};
 use crate::id::{ActorId, Address, ClusterId, NodeId};
-use crate::layout::{Layout, Rings, Stage};
+use crate::layout::{Layout, Rings};
 use crate::membership::{self, Change, Member, Membership, State};
 use crate::message::{AddressBookEntry, Envelope, Message, NodeMessage};
 use crate::rng::Rng;
@@ -421,12 +420,6 @@ impl<S: Storage> Node<S> {
         &self.start.node
     }
 
-    /// What the operator chose.
-    #[must_use]
-    pub const fn config(&self) -> &Config {
-        &self.start.config
-    }
-
     /// How often this store has been opened.
     #[must_use]
     pub const fn boot(&self) -> u64 {
@@ -474,12 +467,6 @@ impl<S: Storage> Node<S> {
         let replication = self.start.config.cluster.replication;
         let needed = usize::from(replication.r.max(replication.w).get()).min(self.layout.len());
         (live < needed).then(|| alloc::format!("only {live} of the owners are alive, a quorum needs {needed}"))
-    }
-
-    /// Whether this node owns a part of the ring for good.
-    #[must_use]
-    pub fn stage(&self) -> Option<Stage> {
-        self.layout.stage(&self.start.node)
     }
 
     /// Its store.

@@ -254,6 +254,6 @@ impl Host {
 }
 
 /// The time of day in the simulated world.
-pub(super) const fn wall(now: Time) -> WallTime {
+const fn wall(now: Time) -> WallTime {
     WallTime(WALL_BEGIN_MS + now.as_ms())
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::action::{Action, ClientOperation, DiskFate, Setting};
 use super::client::{Acknowledged, Clients};
-use super::host::{Host, Part, Wish, address_of, node_name, wall};
+use super::host::{Host, Part, Wish, address_of, node_name};
 use super::network::Network;
 use crate::causality::SiblingSet;
 use crate::error::RequestError;
@@ -108,12 +108,6 @@ impl World {
             world.add();
         }
         world
-    }
-
-    /// How it began.
-    #[must_use]
-    pub const fn setting(&self) -> &Setting {
-        &self.setting
     }
 
     /// The moment it has reached.
@@ -432,12 +426,6 @@ impl World {
             self.queue.iter().filter_map(|((at, id), item)| message_view(*at, *id, item)).collect();
         views.sort_by_key(|view| (view.sent_at, view.id));
         views
-    }
-
-    /// The time of day in this world.
-    #[must_use]
-    pub const fn wall(&self) -> crate::time::WallTime {
-        wall(self.now)
     }
 }
 
