@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterName, Zone};
 use crate::limits;
+use crate::planted::PlantedBug;
 
 /// How many copies, and how many of them must answer. Cluster-wide: fixed by the founder, a joiner that disagrees is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +194,37 @@ impl Timing {
     }
 }
 
+/// When and how much is repaired in the background. Every bound is there so that repair never takes the node from its
+/// clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// Between two looks at the hints that are kept for a member. Defaults to 1 s.
+    pub hint_interval: Duration,
+    /// Most hints that one shard keeps for one member; the next one is refused and is no vote. Defaults to 100,000.
+    pub hints_max: u32,
+    /// Between two comparisons of one slice with its other owners. Defaults to 30 s.
+    pub exchange_interval: Duration,
+    /// Between two attempts to collect the tombstones of one slice. Defaults to 60 s.
+    pub collect_interval: Duration,
+    /// How old a tombstone must be before it is collected: longer than any request runs. Defaults to 10 min.
+    pub collect_after: Duration,
+    /// How long the name of a write is remembered after the write was superseded. Defaults to 10 min.
+    pub request_memory: Duration,
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            hint_interval: Duration::from_secs(1),
+            hints_max: 100_000,
+            exchange_interval: Duration::from_secs(30),
+            collect_interval: Duration::from_secs(60),
+            collect_after: Duration::from_secs(600),
+            request_memory: Duration::from_secs(600),
+        }
+    }
+}
+
 /// What one node is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -206,6 +238,8 @@ pub struct Config {
     pub tags: alloc::collections::BTreeMap<String, String>,
     /// Membership timing.
     pub timing: Timing,
+    /// Repair in the background.
+    pub repair: Repair,
     /// How long a request may take when the client does not say. Defaults to 5 s.
     pub request_timeout: Duration,
     /// After the write quorum, how long a reply waits for the other replicas, so that it can name them. Defaults to 10 ms.
@@ -214,6 +248,25 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Whether events are made: what the page draws and the server logs. Defaults to true.
     pub trace: bool,
+    /// A bug put in on purpose. Defaults to none.
+    #[cfg(feature = "planted")]
+    pub planted: Option<PlantedBug>,
+}
+
+impl Config {
+    /// Whether this bug was put in on purpose.
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// Whether this bug was put in on purpose: never, in this build.
+    #[cfg(not(feature = "planted"))]
+    #[must_use]
+    pub const fn has_bug(&self, _: PlantedBug) -> bool {
+        false
+    }
 }
 
 impl Default for Config {
@@ -224,10 +277,13 @@ impl Default for Config {
             weight: NonZeroU16::MIN,
             tags: alloc::collections::BTreeMap::new(),
             timing: Timing::default(),
+            repair: Repair::default(),
             request_timeout: Duration::from_secs(5),
             linger: Duration::from_millis(10),
             value_bytes_max: limits::VALUE_BYTES_DEFAULT,
             trace: true,
+            #[cfg(feature = "planted")]
+            planted: None,
         }
     }
 }

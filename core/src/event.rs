@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, Key, NodeId};
+use crate::causality::{Dot, VersionVector};
+use crate::id::{ActorId, ClusterId, Key, NodeId};
 use crate::membership::Change;
 use crate::time::Time;
 
@@ -54,8 +55,18 @@ pub enum MessageKind {
     Forward,
     /// The answer to a forwarded request.
     ForwardAnswer,
+    /// A copy for a fallback, to be kept for an owner that cannot be reached.
+    Hint,
+    /// What a fallback kept, for the owner that is back.
+    HandOff,
     /// A merged set for a replica that was behind.
     Repair,
+    /// Hash trees are compared.
+    Exchange,
+    /// The answer to a comparison.
+    ExchangeAnswer,
+    /// Owners agree on which tombstones may go.
+    Collection,
     /// A new owner asks for a range.
     Transfer,
     /// A page of a range.
@@ -68,6 +79,8 @@ pub enum MessageKind {
     ProbeAnswer,
     /// A node asks to become a member, or learns the outcome.
     Join,
+    /// A node that starts asks whether its store is the one the others remember.
+    Life,
     /// Who owns what.
     Layout,
 }
@@ -94,6 +107,8 @@ pub enum LossReason {
     Cut,
     /// The receiver was down.
     Down,
+    /// The link had as much on its way as it holds.
+    Full,
 }
 
 /// Everything that can happen.
@@ -200,7 +215,7 @@ pub enum EventKind {
         /// Answers needed.
         needed: u8,
     },
-    /// A write was made durable here.
+    /// A set was written here; it is shown to nobody before it is durable.
     Stored {
         /// Under which key.
         key: Key,
@@ -211,6 +226,93 @@ pub enum EventKind {
         key: Key,
         /// How many values.
         siblings: u32,
+    },
+    /// A write got its dot.
+    Minted {
+        /// Of which key.
+        key: Key,
+        /// The dot.
+        dot: Dot,
+        /// What the write replaces.
+        replaces: VersionVector,
+    },
+    /// A fallback is asked to stand in for an owner that cannot be reached.
+    StandInAsked {
+        /// Of which key.
+        key: Key,
+        /// Who is asked.
+        fallback: NodeId,
+        /// For whom.
+        target: NodeId,
+    },
+    /// An answer is late: somebody else is asked too.
+    Hedged {
+        /// Of which key.
+        key: Key,
+        /// Who is asked too.
+        to: NodeId,
+    },
+    /// This node keeps a write for an owner that cannot be reached.
+    HintStored {
+        /// Of which key.
+        key: Key,
+        /// For whom.
+        target: NodeId,
+    },
+    /// This node keeps as many hints for that owner as it may, and took no more.
+    HintRefused {
+        /// Of which key.
+        key: Key,
+        /// For whom.
+        target: NodeId,
+    },
+    /// A hint arrived where it belongs, durably, and was forgotten here.
+    HintDelivered {
+        /// Of which key.
+        key: Key,
+        /// Who has it now.
+        to: NodeId,
+    },
+    /// Two owners compared what they hold of a slice.
+    Compared {
+        /// With whom.
+        peer: NodeId,
+        /// Which slice, by its number.
+        slice: u8,
+        /// Keys that differed.
+        differing: u32,
+    },
+    /// The hash tree of a slice did not fit its objects and was built anew.
+    TreeRebuilt {
+        /// Which slice, by its number.
+        slice: u8,
+    },
+    /// A stored object does not match its checksum.
+    Damaged {
+        /// Which key.
+        key: Key,
+    },
+    /// A damaged object was fetched from its other owners.
+    Healed {
+        /// Which key.
+        key: Key,
+    },
+    /// Every owner has seen everything below a floor: what is deleted below it need not be remembered.
+    FloorRaised {
+        /// Of which slice, by its number.
+        slice: u8,
+    },
+    /// A tombstone that nobody needs any more was forgotten.
+    TombstoneCollected {
+        /// Of which key.
+        key: Key,
+    },
+    /// This store issues dots under a new name.
+    ActorMinted {
+        /// The name.
+        actor: ActorId,
+        /// Why, for people.
+        reason: String,
     },
     /// A replica that was behind is sent the merged set.
     Repaired {
@@ -259,5 +361,20 @@ pub enum EventKind {
     StorageFailed {
         /// What it said.
         reason: String,
+    },
+    /// The process stands still, or goes on (seen by the simulator only).
+    Paused {
+        /// Whether it stands still.
+        paused: bool,
+    },
+    /// The clock on the wall was set (seen by the simulator only).
+    ClockSet {
+        /// Its distance from the true time, in milliseconds.
+        offset_ms: i64,
+    },
+    /// Something happened to the disk (seen by the simulator only).
+    DiskFault {
+        /// What, for people.
+        what: String,
     },
 }

@@ -26,6 +26,7 @@ pub mod limits;
 pub mod membership;
 pub mod message;
 pub mod node;
+pub mod planted;
 pub mod request;
 pub mod ring;
 pub mod rng;

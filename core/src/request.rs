@@ -23,8 +23,10 @@ pub struct Request {
     pub operation: Operation,
     /// Answers to wait for: r or w. Defaults to the cluster's.
     pub quorum: Option<Quorum>,
-    /// Answers of owners to wait for: pr or pw. Every answer is an owner's, so this only raises the quorum.
+    /// Answers of owners to wait for, besides the quorum: pr or pw. Defaults to none.
     pub primaries: Option<u8>,
+    /// Whether a fallback may stand in for an owner that cannot be reached. Defaults to true.
+    pub sloppy: bool,
     /// How long it may take. Defaults to the node's.
     pub timeout: Option<Duration>,
 }
@@ -58,14 +60,14 @@ impl Request {
     /// A read with the cluster's defaults.
     #[must_use]
     pub const fn get(key: Key) -> Self {
-        Self { key, operation: Operation::Get, quorum: None, primaries: None, timeout: None }
+        Self { key, operation: Operation::Get, quorum: None, primaries: None, sloppy: true, timeout: None }
     }
 
     /// A write with the cluster's defaults; no value is a delete.
     #[must_use]
     pub const fn write(key: Key, value: Option<Value>, context: Option<String>) -> Self {
         let operation = Operation::Write { value, context, request_key: None };
-        Self { key, operation, quorum: None, primaries: None, timeout: None }
+        Self { key, operation, quorum: None, primaries: None, sloppy: true, timeout: None }
     }
 
     /// What kind of request it is.

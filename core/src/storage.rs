@@ -22,6 +22,25 @@ pub enum Space {
     Meta,
     /// The objects: `position ‖ key` to a sibling set, so that ranges of the ring scan in order.
     Objects,
+    /// Hints: what this store keeps for owners that could not be reached.
+    Hints,
+    /// The leaves of the hash trees over the objects.
+    Tree,
+}
+
+impl Space {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Meta, Self::Objects, Self::Hints, Self::Tree];
+
+    /// Its number in a hash of the state.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Meta => 0,
+            Self::Objects => 1,
+            Self::Hints => 2,
+            Self::Tree => 3,
+        }
+    }
 }
 
 /// One change of a batch.
@@ -151,7 +170,7 @@ impl MemoryStore {
     /// Puts every row into a hash of the state.
     pub fn hash_into(&self, hasher: &mut StableHasher) {
         for ((space, key), row) in &self.rows {
-            hasher.u8(u8::from(*space == Space::Objects));
+            hasher.u8(space.number());
             hasher.bytes(key);
             hasher.bytes(row);
         }

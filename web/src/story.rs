@@ -117,7 +117,26 @@ impl Story {
                 (format!("{node} pulled {}", words::count(*objects, "object")), Tone::Good)
             }
             EventKind::StorageFailed { reason } => (format!("{node}: the disk said no: {reason}"), Tone::Bad),
-            EventKind::Synced { .. }
+            EventKind::StandInAsked { key, fallback, target } => {
+                (format!("{node} asks {fallback} to stand in for {target} with {key}"), Tone::Plain)
+            }
+            EventKind::Hedged { key, to } => (format!("{node} asks {to} for {key} too: an answer is late"), Tone::Plain),
+            EventKind::HintStored { key, target } => (format!("{node} keeps {key} for {target}"), Tone::Plain),
+            EventKind::HintRefused { target, .. } => (format!("{node} keeps as much for {target} as it may"), Tone::Bad),
+            EventKind::HintDelivered { key, to } => (format!("{node} handed {to} the {key} it kept"), Tone::Good),
+            EventKind::Damaged { key } => (format!("{node} found its copy of {key} damaged"), Tone::Bad),
+            EventKind::Healed { key } => (format!("{node} has {key} back from its other owners"), Tone::Good),
+            EventKind::TreeRebuilt { .. } => (format!("{node} built a hash tree anew"), Tone::Plain),
+            EventKind::TombstoneCollected { key } => (format!("{node} forgot that {key} was deleted"), Tone::Plain),
+            EventKind::ActorMinted { reason, .. } => (format!("{node} signs with a new name: {reason}"), Tone::Plain),
+            EventKind::Paused { paused: true } => (format!("{node} stands still"), Tone::Bad),
+            EventKind::Paused { paused: false } => (format!("{node} goes on"), Tone::Good),
+            EventKind::ClockSet { offset_ms } => (format!("{node}’s clock is off by {offset_ms} ms"), Tone::Bad),
+            EventKind::DiskFault { what } => (format!("{node}’s disk: {what}"), Tone::Bad),
+            EventKind::Minted { .. }
+            | EventKind::Compared { .. }
+            | EventKind::FloorRaised { .. }
+            | EventKind::Synced { .. }
             | EventKind::Sent { .. }
             | EventKind::Delivered { .. }
             | EventKind::Lost { .. }

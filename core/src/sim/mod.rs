@@ -5,13 +5,17 @@
 mod action;
 mod client;
 mod host;
+mod invariant;
 mod network;
 mod picture;
 pub mod player;
 mod schedule;
+mod verdict;
 mod world;
 
 pub use action::{Action, ClientOperation, DiskFate, Network, Setting};
 pub use host::node_name;
+pub use invariant::Invariant;
 pub use schedule::{Schedule, Step, fingerprint};
+pub use verdict::{Fault, Mark, Tally, Verdict, Violation};
 pub use world::World;

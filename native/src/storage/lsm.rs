@@ -28,6 +28,8 @@ pub(super) struct Lsm {
     database: Database,
     meta: Keyspace,
     objects: Keyspace,
+    hints: Keyspace,
+    tree: Keyspace,
     operations: Keyspace,
     barrier: Barrier,
     directory: DataDirectory,
@@ -42,13 +44,16 @@ impl Lsm {
     pub(super) fn open(directory: DataDirectory) -> Result<Self, StorageError> {
         let database = open_database(&directory.store()).map_err(from_fjall)?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default).map_err(from_fjall);
-        let (meta, objects, operations) = (keyspace("meta")?, keyspace("objects")?, keyspace(OPERATIONS)?);
+        let (meta, objects) = (keyspace("meta")?, keyspace("objects")?);
+        let (hints, tree, operations) = (keyspace("hints")?, keyspace("tree")?, keyspace(OPERATIONS)?);
         let keys = Arc::default();
         count_rows(&database, &objects, Arc::clone(&keys));
         Ok(Self {
             database,
             meta,
             objects,
+            hints,
+            tree,
             operations,
             barrier: Barrier::default(),
             directory,
@@ -99,7 +104,10 @@ impl Lsm {
     }
 
     pub(super) fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-        let stores_objects = batch.changes.iter().any(|change| change.space == Space::Objects && change.row.is_some());
+        let stores_objects = batch
+            .changes
+            .iter()
+            .any(|change| matches!(change.space, Space::Objects | Space::Hints) && change.row.is_some());
         if stores_objects && self.free_bytes()? < RESERVE_BYTES {
             return Err(StorageError::Full);
         }
@@ -191,6 +199,8 @@ impl Lsm {
         match space {
             Space::Meta => &self.meta,
             Space::Objects => &self.objects,
+            Space::Hints => &self.hints,
+            Space::Tree => &self.tree,
         }
     }
 

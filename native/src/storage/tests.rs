@@ -18,7 +18,7 @@ enum Step {
 }
 
 fn space() -> impl Strategy<Value = Space> {
-    prop_oneof![Just(Space::Meta), Just(Space::Objects)]
+    prop::sample::select(Space::ALL.to_vec())
 }
 
 /// Few and short keys, so that changes meet; bytes at the ends, so that order matters.
@@ -84,7 +84,7 @@ proptest! {
                 }
             }
         }
-        for space in [Space::Meta, Space::Objects] {
+        for space in Space::ALL {
             prop_assert_eq!(everything(&disk, space), everything(&exact, space));
             prop_assert_eq!(everything(&memory, space), everything(&exact, space));
         }

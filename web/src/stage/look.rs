@@ -29,11 +29,15 @@ impl Look {
         match kind {
             MessageKind::Client | MessageKind::Forward => client(false),
             MessageKind::ClientAnswer | MessageKind::ForwardAnswer => client(true),
-            MessageKind::Write | MessageKind::Read => copy(false),
+            MessageKind::Write | MessageKind::Read | MessageKind::Hint => copy(false),
             MessageKind::WriteAnswer | MessageKind::ReadAnswer => copy(true),
-            MessageKind::Repair | MessageKind::Transfer => repair(false),
-            MessageKind::TransferAnswer => repair(true),
-            MessageKind::Gossip | MessageKind::Join | MessageKind::Layout => gossip(Glyph::Dot, false),
+            MessageKind::Repair | MessageKind::HandOff | MessageKind::Transfer | MessageKind::Exchange => repair(false),
+            MessageKind::TransferAnswer | MessageKind::ExchangeAnswer => repair(true),
+            MessageKind::Gossip
+            | MessageKind::Join
+            | MessageKind::Life
+            | MessageKind::Layout
+            | MessageKind::Collection => gossip(Glyph::Dot, false),
             MessageKind::Probe => gossip(Glyph::DotRing, false),
             MessageKind::ProbeAnswer => gossip(Glyph::DotRing, true),
         }
