@@ -53,7 +53,9 @@ impl<S: Storage> Shard<S> {
     /// Whether the request may begin at all.
     fn admit(&self, operation: &Coordination) -> Result<(), RequestError> {
         let Some(picture) = &self.picture else {
-            let reason = String::from("it is not a member of a cluster yet");
+            let reason = String::from(
+                "it is not a member of a cluster yet, or still asks the others whether its store is its own",
+            );
             return Err(RequestError::NotReady { reason });
         };
         operation.request.validate(picture.config.replication.n.get(), self.start.config.value_bytes_max)?;
@@ -260,9 +262,10 @@ impl<S: Storage> Shard<S> {
     fn on_covered_dot(&mut self, from: &NodeId, id: RequestId, held: &SiblingSet) {
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let key = operation.request.key.clone();
-        let Stage::Writing { round, .. } = &mut operation.stage else { return };
+        let Stage::Writing { round, write } = &mut operation.stage else { return };
         let issuer = &self.issuers[&Position::of(&key).slice()];
-        if held.context().get(self.start.actor) <= issuer.issued() {
+        let own = write.fresh.actor == issuer.actor();
+        if own && held.context().get(issuer.actor()) <= issuer.issued() {
             if round.count(from) {
                 self.note_vote(from, id);
                 self.judge(id);
