@@ -129,7 +129,8 @@ pub trait Storage {
 /// A store in memory, exact about what a crash may take: rows are durable only up to the last [`MemoryStore::sync`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    rows: BTreeMap<(Space, Bytes), Bytes>,
+    /// By the space's number: a row is found by its borrowed key, which a key of space and bytes would not allow.
+    spaces: [BTreeMap<Bytes, Bytes>; Space::ALL.len()],
     /// What a crash brings back: for each batch since the last sync, the rows as they were before it.
     undo: Vec<(Seq, Vec<Change>)>,
     applied: Seq,
@@ -158,43 +159,50 @@ impl MemoryStore {
     /// How many rows a space has.
     #[must_use]
     pub fn len(&self, space: Space) -> usize {
-        self.rows.keys().filter(|(of, _)| *of == space).count()
+        self.rows(space).len()
     }
 
     /// Whether nothing is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.spaces.iter().all(BTreeMap::is_empty)
     }
 
     /// Puts every row into a hash of the state.
     pub fn hash_into(&self, hasher: &mut StableHasher) {
-        for ((space, key), row) in &self.rows {
-            hasher.u8(space.number());
-            hasher.bytes(key);
-            hasher.bytes(row);
+        for space in Space::ALL {
+            for (key, row) in self.rows(space) {
+                hasher.u8(space.number());
+                hasher.bytes(key);
+                hasher.bytes(row);
+            }
         }
     }
 
-    fn set(&mut self, change: Change) {
+    /// Carries out a change, and gives back the row that was there.
+    fn set(&mut self, change: Change) -> Option<Bytes> {
+        let rows = &mut self.spaces[usize::from(change.space.number())];
         match change.row {
-            Some(row) => self.rows.insert((change.space, change.key), row),
-            None => self.rows.remove(&(change.space, change.key)),
-        };
+            Some(row) => rows.insert(change.key, row),
+            None => rows.remove(&change.key),
+        }
+    }
+
+    fn rows(&self, space: Space) -> &BTreeMap<Bytes, Bytes> {
+        &self.spaces[usize::from(space.number())]
     }
 }
 
 impl Storage for MemoryStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.rows.get(&(space, Bytes::copy_from_slice(key))).cloned())
+        Ok(self.rows(space).get(key).cloned())
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: PageLimit) -> Result<Page, StorageError> {
-        let start = (space, Bytes::copy_from_slice(from));
         let mut page = Page::default();
         let mut bytes = 0_u64;
-        for ((of, key), row) in self.rows.range((Bound::Included(start), Bound::Unbounded)) {
-            if *of != space || to.is_some_and(|to| &key[..] >= to) {
+        for (key, row) in self.rows(space).range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
+            if to.is_some_and(|to| &key[..] >= to) {
                 break;
             }
             let size = u64::try_from(key.len() + row.len()).expect("a length fits 64 bits");
@@ -213,9 +221,9 @@ impl Storage for MemoryStore {
         self.applied = Seq(self.applied.0 + 1);
         let mut undo = Vec::with_capacity(batch.changes.len());
         for change in batch.changes {
-            let before = self.rows.get(&(change.space, change.key.clone())).cloned();
-            undo.push(Change { space: change.space, key: change.key.clone(), row: before });
-            self.set(change);
+            let (space, key) = (change.space, change.key.clone());
+            let row = self.set(change);
+            undo.push(Change { space, key, row });
         }
         self.undo.push((self.applied, undo));
         Ok(self.applied)

@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Placement, Replication};
+use crate::config::{Placement, Repair, Replication};
 use crate::id::{Key, NodeId};
+use crate::planted::PlantedBug;
 
 /// How a world begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,13 @@ pub struct Setting {
     pub network: Network,
     /// The most that a disk takes to make a batch durable.
     pub sync_max: Duration,
+    /// Repair in the background, at every node.
+    pub repair: Repair,
+    /// A bug put in on purpose, which only a build with the feature `planted` carries out: other builds read the schedule
+    /// and run it without the bug.
+    pub planted: Option<PlantedBug>,
+    /// Whether nodes make events. Without them there is nothing to draw.
+    pub trace: bool,
 }
 
 impl Default for Setting {
@@ -38,6 +46,9 @@ impl Default for Setting {
             placement: Placement::Tokens(core::num::NonZeroU16::new(8).expect("above zero")),
             network: Network::default(),
             sync_max: Duration::from_millis(2),
+            repair: Repair::default(),
+            planted: None,
+            trace: true,
         }
     }
 }

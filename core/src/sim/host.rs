@@ -89,7 +89,15 @@ impl Host {
             placement: setting.placement,
             ..ClusterConfig::default()
         };
-        let config = Config { cluster, weight: NonZeroU16::MIN, ..Config::default() };
+        let config = Config {
+            cluster,
+            weight: NonZeroU16::MIN,
+            repair: setting.repair,
+            trace: setting.trace,
+            #[cfg(feature = "planted")]
+            planted: setting.planted,
+            ..Config::default()
+        };
         let disks = (0..=SHARDS).map(|_| MemoryStore::default()).collect();
         Self { node, state: ProcessState::Crashed, life: 0, process: None, disks, config, rng }
     }
