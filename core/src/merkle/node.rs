@@ -49,6 +49,13 @@ impl TreeNode {
         Self { level: DEPTH, index: u16::try_from(index).expect("a leaf's number has twelve bits") }
     }
 
+    /// The node that these positions of a slice are; nothing if they are less or more than what lies below one.
+    #[must_use]
+    pub fn of_span(span: Span, slice: Slice) -> Option<Self> {
+        let leaf = Self::leaf_at(span.first);
+        (0..=DEPTH).map(|level| leaf.above(level)).find(|node| node.span(slice) == span)
+    }
+
     /// Its level: 0 is the root.
     #[must_use]
     pub const fn level(self) -> u8 {
