@@ -118,6 +118,11 @@ fn placed_at(place: &[u8]) -> Option<(Position, Key)> {
     Some((Position(u64::from_be_bytes(*at)), key))
 }
 
+/// The key in an object's place.
+pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
+    placed_at(place).map(|(_, key)| key).ok_or_else(|| StorageError::Corrupt(String::from("the place of an object")))
+}
+
 /// A row that says itself whether it is whole. `place` is the key it is stored under.
 pub(super) fn seal(place: &[u8], mut content: Vec<u8>) -> Vec<u8> {
     let checksum = checksum(place, &content);

@@ -72,7 +72,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn begin_life(&mut self, actor: ActorId, boot: u64) {
         self.start.actor = actor;
         self.start.boot = boot;
-        self.next_request = self.next_request.max(first_request(boot));
+        self.next_request = first_request(&self.start);
         for (slice, issuer) in &mut self.issuers {
             assert!(issuer.actor() != actor, "a new actor has issued nothing in {slice:?}");
             *issuer = Issuer::new(actor);
@@ -222,7 +222,7 @@ impl<S: Storage> Shard<S> {
                 match refusal {
                     Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
                     // Another owner may have it; this one is asked again later.
-                    Refusal::NotSynced | Refusal::Storage(_) | Refusal::CoveredDot(_) => {
+                    Refusal::NotSynced | Refusal::HintsFull | Refusal::Storage(_) | Refusal::CoveredDot(_) => {
                         pull.asked = None;
                         pull.after = None;
                         pull.damaged = false;
