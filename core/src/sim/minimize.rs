@@ -439,7 +439,7 @@ mod tests {
             // A judge without any structure: steps hide each other.
             let mut judge = |schedule: &Schedule| {
                 let sum: u64 = schedule.steps.iter().map(|step| u64::from(step.action == get(3)) + weight).sum();
-                (sum % modulus == 0).then(|| schedule.steps.last().map_or(Time::ZERO, |step| step.at))
+                sum.is_multiple_of(modulus).then(|| schedule.steps.last().map_or(Time::ZERO, |step| step.at))
             };
             let all = schedule(all);
             if judge(&all).is_some() {

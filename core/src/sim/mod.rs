@@ -12,6 +12,8 @@ mod picture;
 pub mod player;
 mod related;
 mod schedule;
+mod sentence;
+mod story;
 mod verdict;
 mod world;
 
@@ -20,5 +22,6 @@ pub use host::node_name;
 pub use invariant::Invariant;
 pub use minimize::{Minimized, Progress, minimize_by};
 pub use schedule::{Schedule, Step, fingerprint};
+pub use story::{Line, Story};
 pub use verdict::{Fault, Mark, Tally, Verdict, Violation};
 pub use world::World;
