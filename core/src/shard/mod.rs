@@ -6,9 +6,13 @@
 
 mod barrier;
 mod coordinator;
+mod forwarding;
 mod mint;
 mod operation;
+mod outcome;
 mod replica;
+mod round;
+mod rounds;
 mod rows;
 mod transfer;
 
