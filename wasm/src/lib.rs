@@ -1,6 +1,7 @@
 //! The simulated cluster for JavaScript: a page, a Worker, Node. Thin: it turns plain objects into actions of the
 //! simulated world and its pictures into plain objects; it decides nothing, and gives no number that JavaScript cannot hold.
 
+mod bench;
 mod options;
 mod types;
 

@@ -3,6 +3,7 @@
 //! what every shell uses, `step`, and has no way into a node that the real world does not have.
 
 mod action;
+mod bench;
 mod client;
 mod host;
 mod invariant;
@@ -10,6 +11,7 @@ mod minimize;
 mod network;
 mod picture;
 pub mod player;
+mod recorded;
 mod related;
 mod schedule;
 mod sentence;
@@ -18,9 +20,11 @@ mod verdict;
 mod world;
 
 pub use action::{Action, ClientOperation, DiskFate, Network, Setting};
+pub use bench::Bench;
 pub use host::node_name;
 pub use invariant::Invariant;
 pub use minimize::{Minimized, Progress, minimize_by};
+pub use recorded::Recorded;
 pub use schedule::{Schedule, Step, fingerprint};
 pub use story::{Line, Story};
 pub use verdict::{Fault, Mark, Tally, Verdict, Violation};
