@@ -21,6 +21,8 @@ use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
 use self::operation::Operation as Coordination;
+#[cfg(feature = "sim")]
+pub(crate) use self::rows::{key_in, load as held, object_key};
 use self::transfer::Pull;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;

@@ -71,7 +71,7 @@ pub(super) fn put_synced(batch: &mut Batch, slice: Slice, synced: bool) {
 }
 
 /// Where an object lies.
-pub(super) fn object_key(key: &Key) -> Bytes {
+pub(crate) fn object_key(key: &Key) -> Bytes {
     placed(Position::of(key), key)
 }
 
@@ -89,7 +89,7 @@ pub(super) fn bounds(slice: Slice) -> ([u8; 8], Option<[u8; 8]>) {
 }
 
 /// The key in an object's place.
-pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
+pub(crate) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
     let damaged = || StorageError::Corrupt(String::from("the place of an object"));
     let text = place.get(8..).and_then(|key| core::str::from_utf8(key).ok()).ok_or_else(damaged)?;
     Key::new(text).map_err(|_| damaged())
@@ -104,7 +104,7 @@ pub(super) fn merge(held: &mut SiblingSet, set: &SiblingSet) -> Result<bool, Sto
     held.merge(set).map_err(|error| StorageError::Corrupt(format!("{error}")))
 }
 
-pub(super) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
+pub(crate) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
     match storage.get(Space::Objects, &object_key(key))? {
         Some(row) => decode(&row, key),
         None => Ok(SiblingSet::default()),
