@@ -25,6 +25,8 @@ use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
 use self::operation::Operation as Coordination;
+#[cfg(feature = "sim")]
+pub(crate) use self::rows::{key_in, load as held, object_key};
 use self::transfer::Pull;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;
@@ -169,7 +171,7 @@ impl<S: Storage> Shard<S> {
             issuers: rows.issuers,
             leasing: BTreeMap::new(),
             barrier: Barrier::default(),
-            next_request: (start.boot & 0xffff_ffff) << 32,
+            next_request: first_request(start.boot),
             operations: BTreeMap::new(),
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
@@ -235,6 +237,7 @@ impl<S: Storage> Shard<S> {
             ToShard::Picture(picture) => self.on_picture(picture),
             ToShard::Founded => self.start.slices.clone().into_iter().for_each(|slice| self.become_synced(slice, 0)),
             ToShard::Entered => self.enter_cluster(),
+            ToShard::Reborn { actor, boot } => self.begin_life(actor, boot),
         }
     }
 
@@ -246,7 +249,8 @@ impl<S: Storage> Shard<S> {
                 self.tell(FromShard::HoldsData);
             }
             for slice in self.synced.clone() {
-                self.tell(FromShard::Synced { cluster: picture.cluster, slice, objects: 0 });
+                let (cluster, actor) = (picture.cluster, self.start.actor);
+                self.tell(FromShard::Synced { cluster, actor, slice, objects: 0 });
             }
         }
         if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {
@@ -368,6 +372,11 @@ impl<S: Storage> Shard<S> {
     pub fn into_storage(self) -> S {
         self.storage
     }
+}
+
+/// Before the first request of a life: no request of an earlier life has a number above it.
+const fn first_request(boot: u64) -> u64 {
+    (boot & 0xffff_ffff) << 32
 }
 
 /// Between two sendings of a question that was not answered.

@@ -12,6 +12,7 @@ use crate::causality::{Issuer, SiblingSet};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, Key};
 use crate::node::StartError;
+use crate::planted::PlantedBug;
 use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
 
 /// What the store remembers of the slices of a shard.
@@ -26,11 +27,14 @@ impl Rows {
         let mut rows = Self { issuers: BTreeMap::new(), synced: BTreeSet::new(), holds_data: false };
         for &slice in &start.slices {
             let leased = match storage.get(Space::Meta, lease_key(slice).as_bytes())? {
+                Some(_) if start.config.has_bug(PlantedBug::ReuseDot) => 0,
                 Some(row) => leased_by(&row, start.actor)?,
                 None => 0,
             };
             rows.issuers.insert(slice, Issuer::resume(start.actor, leased));
-            if storage.get(Space::Meta, synced_key(slice).as_bytes())?.is_some() {
+            if let Some(row) = storage.get(Space::Meta, synced_key(slice).as_bytes())?
+                && row == start.actor.0.to_be_bytes()[..]
+            {
                 rows.synced.insert(slice);
             }
             let (from, to) = bounds(slice);
@@ -61,17 +65,17 @@ pub(super) fn put_lease(batch: &mut Batch, slice: Slice, actor: ActorId, upto: u
     batch.put(Space::Meta, lease_key(slice).into_bytes(), row);
 }
 
-pub(super) fn put_synced(batch: &mut Batch, slice: Slice, synced: bool) {
-    let key = synced_key(slice).into_bytes();
-    if synced {
-        batch.put(Space::Meta, key, Bytes::new());
-    } else {
-        batch.remove(Space::Meta, key);
-    }
+/// Marks a slice as synced in the life of this actor: a store that gets another one holds no slice for whole any more.
+pub(super) fn put_synced(batch: &mut Batch, slice: Slice, actor: ActorId) {
+    batch.put(Space::Meta, synced_key(slice).into_bytes(), actor.0.to_be_bytes().to_vec());
+}
+
+pub(super) fn remove_synced(batch: &mut Batch, slice: Slice) {
+    batch.remove(Space::Meta, synced_key(slice).into_bytes());
 }
 
 /// Where an object lies.
-pub(super) fn object_key(key: &Key) -> Bytes {
+pub(crate) fn object_key(key: &Key) -> Bytes {
     placed(Position::of(key), key)
 }
 
@@ -89,7 +93,7 @@ pub(super) fn bounds(slice: Slice) -> ([u8; 8], Option<[u8; 8]>) {
 }
 
 /// The key in an object's place.
-pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
+pub(crate) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
     let damaged = || StorageError::Corrupt(String::from("the place of an object"));
     let text = place.get(8..).and_then(|key| core::str::from_utf8(key).ok()).ok_or_else(damaged)?;
     Key::new(text).map_err(|_| damaged())
@@ -104,7 +108,7 @@ pub(super) fn merge(held: &mut SiblingSet, set: &SiblingSet) -> Result<bool, Sto
     held.merge(set).map_err(|error| StorageError::Corrupt(format!("{error}")))
 }
 
-pub(super) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
+pub(crate) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
     match storage.get(Space::Objects, &object_key(key))? {
         Some(row) => decode(&row, key),
         None => Ok(SiblingSet::default()),

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, ClientOperation, Setting};
+use super::action::{Action, ClientOperation, RequestOptions, Setting};
 use super::host::node_name;
 use super::world::World;
 use crate::id::{Key, NodeId};
@@ -33,14 +33,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A cluster of so many nodes, with the quorums and the placement of a new one, in which every node is ready. It makes
-    /// no events.
+    /// A cluster of so many nodes, with the quorums and the placement of a new one, in which every node is ready. Events are
+    /// judged and not kept.
     ///
     /// # Panics
     /// When the nodes do not find each other in ten simulated minutes, which would be a fault of the program.
     #[must_use]
     pub fn new(nodes: u8) -> Self {
-        let setting = Setting { nodes, trace: false, ..Setting::default() };
+        let setting = Setting { nodes, ..Setting::default() };
         let mut bench = Self {
             world: World::new(&setting),
             nodes: (0..nodes).map(node_name).collect(),
@@ -48,6 +48,7 @@ impl Bench {
             operations: 0,
             things: 0,
         };
+        bench.world.record(false);
         let mut looks = 0;
         while bench.world.view().nodes.iter().any(|node| node.not_ready.is_some()) {
             assert!(looks < LOOKS_MAX, "an undisturbed cluster becomes ready");
@@ -96,7 +97,8 @@ impl Bench {
         let node = self.rng.pick(&self.nodes).expect("a world has nodes").clone();
         let client = format!("client {}", self.operations % 10);
         self.operations += 1;
-        self.world.apply(&Action::Client { client, node, operation });
+        let options = RequestOptions::default();
+        self.world.apply(&Action::Client { client, node, operation, options });
     }
 
     fn pass(&mut self, span: Duration) {

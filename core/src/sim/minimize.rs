@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::action::{Action, ClientOperation, DiskFate, Network, Setting};
+use super::action::{Action, ClientOperation, DiskFate, Network, RequestOptions, Setting};
 use super::related::{Trait, are_related, traits};
-use super::{Schedule, Step};
-use crate::config::{Repair, Replication};
+use super::{Invariant, Schedule, Step};
+use crate::config::{Repair, Replication, Timing};
 use crate::time::Time;
 
 /// Steps up to which every pair is tried, not only those that belong together.
@@ -46,6 +46,18 @@ pub struct Minimized {
     pub schedule: Schedule,
     /// Runs that it took.
     pub runs: u32,
+}
+
+/// Makes a schedule shorter for as long as it breaks the invariant, in so many runs at most. One that does not break it
+/// comes back as it was.
+pub fn minimize(
+    schedule: &Schedule,
+    invariant: Invariant,
+    budget_runs: u32,
+    progress: &mut dyn FnMut(Progress),
+) -> Minimized {
+    let mut judge = |candidate: &Schedule| candidate.breaks(invariant);
+    minimize_by(schedule, budget_runs, &mut judge, progress)
 }
 
 /// Makes a schedule shorter for as long as it goes wrong, in so many runs at most. The judge says when that is, or nothing
@@ -251,23 +263,38 @@ impl Search<'_> {
 }
 
 /// Ways to make a setting plainer. A way that changes nothing costs no run.
-const SIMPLER: [fn(&mut Setting); 6] = [
+const SIMPLER: [fn(&mut Setting); 12] = [
     |setting| setting.network = Network::default(),
     |setting| setting.network.loss_per_million = 0,
+    |setting| setting.network.duplicate_per_million = 0,
+    |setting| setting.network.tail_per_million = 0,
+    |setting| setting.network.link_messages_max = Network::default().link_messages_max,
+    |setting| {
+        let Network { latency_min, latency_max, .. } = Network::default();
+        setting.network = Network { latency_min, latency_max, ..setting.network };
+    },
     |setting| setting.sync_max = Setting::default().sync_max,
+    |setting| setting.timing = Timing::default(),
     |setting| setting.repair = Repair::default(),
     |setting| setting.replication = Replication::default(),
     |setting| setting.placement = Setting::default().placement,
+    |setting| setting.trace = true,
 ];
 
 /// A plainer action that may do as well.
 fn simplify(action: &mut Action) {
     match action {
         Action::Crash { disk, .. } => *disk = DiskFate::Kept,
-        Action::Client { operation, .. } => match operation {
-            ClientOperation::Put { informed, .. } | ClientOperation::Delete { informed, .. } => *informed = false,
-            ClientOperation::Get { .. } => {}
-        },
+        Action::Client { operation, options, .. } => {
+            *options = RequestOptions::default();
+            match operation {
+                ClientOperation::Put { informed, .. } | ClientOperation::Delete { informed, .. } => *informed = false,
+                ClientOperation::Get { .. } => {}
+            }
+        }
+        Action::Link { cut: true, loss_per_million, latency, .. } => {
+            (*loss_per_million, *latency) = (0, Duration::ZERO);
+        }
         _ => {}
     }
 }
@@ -308,6 +335,7 @@ mod tests {
             client: String::from("alice"),
             node: node("A"),
             operation: ClientOperation::Get { key: key(number) },
+            options: RequestOptions::default(),
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn are_related(one: &Action, other: &Action) -> bool {
             key_of(one) == key_of(other)
         }
         (Action::Client { .. }, _) | (_, Action::Client { .. }) => false,
-        (Action::Heal, _) | (_, Action::Heal) => true,
+        (Action::Heal | Action::PowerFailure, _) | (_, Action::Heal | Action::PowerFailure) => true,
         _ => nodes_of(one).iter().any(|node| nodes_of(other).contains(node)),
     }
 }
@@ -58,11 +58,18 @@ pub(super) const fn key_of(operation: &ClientOperation) -> &Key {
 /// The nodes that an action is about.
 pub(super) fn nodes_of(action: &Action) -> Vec<&NodeId> {
     match action {
-        Action::Client { node, .. } | Action::Crash { node, .. } | Action::Stop { node } | Action::Restart { node } => {
-            Vec::from([node])
-        }
+        Action::Client { node, .. }
+        | Action::Crash { node, .. }
+        | Action::Stop { node }
+        | Action::Restart { node }
+        | Action::Pause { node }
+        | Action::Resume { node }
+        | Action::Slow { node, .. }
+        | Action::Clock { node, .. }
+        | Action::Disk { node, .. } => Vec::from([node]),
         Action::Link { from, to, .. } => Vec::from([from, to]),
         Action::Partition { groups } => groups.iter().flatten().collect(),
-        Action::Add | Action::Heal => Vec::new(),
+        Action::HealCore { core } => core.iter().collect(),
+        Action::PowerFailure | Action::Add | Action::Heal => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::action::{Action, ClientOperation, DiskFate};
+use super::action::{Action, ClientOperation};
 use crate::causality::{Dot, VersionVector};
 use crate::event::{Event, EventKind, LossReason, MessageKind, OperationKind};
 use crate::id::{Key, NodeId};
@@ -171,24 +171,45 @@ fn lost(to: &NodeId, message: MessageKind, reason: LossReason) -> Option<String>
 /// What somebody did to the world, as a whole sentence; nothing for what nodes say of themselves.
 pub(super) fn of_action(action: &Action) -> Option<String> {
     Some(match action {
-        Action::Client { client, node, operation, .. } => {
+        Action::Client { client, node, operation, options } => {
             let what = match operation {
                 ClientOperation::Get { key } => format!("what {key} is"),
                 ClientOperation::Put { key, value, informed } => format!("to put {key} = {value:?}{}", seen(*informed)),
                 ClientOperation::Delete { key, informed } => format!("to delete {key}{}", seen(*informed)),
             };
-            format!("{client} asked {node} {what}")
+            let strictly = if options.strict { ", owners only" } else { "" };
+            let retry = match &options.retry[..] {
+                [] => String::new(),
+                others => format!(", then {} if that fails", names(others)),
+            };
+            format!("{client} asked {node} {what}{strictly}{retry}")
         }
-        Action::Crash { node, disk: DiskFate::Lost } => format!("{node} lost its disk in the crash"),
-        Action::Crash { .. } | Action::Stop { .. } | Action::Restart { .. } => return None,
+        Action::Slow { node, by } if by.is_zero() => format!("{node} was quick again"),
+        Action::Slow { node, by } => format!("{node} became slow: {by:?} for everything"),
+        Action::PowerFailure => "the power failed everywhere".into(),
         Action::Add => "a node was added".into(),
         Action::Partition { groups } => {
             let sides: Vec<String> = groups.iter().map(|group| names(group)).collect();
             format!("the network was cut around {}", sides.join(" | "))
         }
         Action::Link { from, to, cut: true, .. } => format!("the link from {from} to {to} was cut"),
-        Action::Link { from, to, .. } => format!("the link from {from} to {to} became another"),
+        Action::Link { from, to, cut: false, loss_per_million: 0, latency } if latency.is_zero() => {
+            format!("the link from {from} to {to} was mended")
+        }
+        Action::Link { from, to, loss_per_million, latency, .. } => {
+            let percent = loss_per_million / 10_000;
+            format!("the link from {from} to {to} lost {percent} % and took {latency:?} longer")
+        }
         Action::Heal => "every link was healed".into(),
+        Action::HealCore { core } => format!("{} and what joins them were mended for good", names(core)),
+        // Nodes say so themselves, if anything came of it.
+        Action::Crash { .. }
+        | Action::Stop { .. }
+        | Action::Restart { .. }
+        | Action::Pause { .. }
+        | Action::Resume { .. }
+        | Action::Clock { .. }
+        | Action::Disk { .. } => return None,
     })
 }
 
