@@ -20,7 +20,7 @@ use crate::event::{Event, EventKind, OperationKind};
 use crate::id::{ActorId, Key, NodeId, RequestKey, Token};
 use crate::layout::{LayoutId, Rings};
 use crate::limits;
-use crate::membership::ChangeKind;
+use crate::membership::{ChangeKind, Why};
 use crate::request::{Reply, Success};
 use crate::time::Time;
 
@@ -97,7 +97,9 @@ impl Checker {
                 }
                 None
             }
-            EventKind::MemberChanged { change } if calm && change.kind == ChangeKind::Died && lives(&change.node) => {
+            EventKind::MemberChanged { change }
+                if calm && change.kind == ChangeKind::Died && change.why != Why::Stopped && lives(&change.node) =>
+            {
                 let detail = format!("{} took {} for dead: {:?}", event.node, change.node, change.why);
                 self.breaks(Invariant::LiveAreNotBuried, now, detail);
                 None

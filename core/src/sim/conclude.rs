@@ -129,10 +129,14 @@ impl World {
     }
 
     fn not_ready(&self) -> Option<String> {
-        self.hosts().find_map(|host| match host.control() {
-            Some(control) => control.not_ready().map(|reason| format!("{} cannot serve: {reason}", host.node)),
-            None => Some(format!("{} does not run", host.node)),
-        })
+        let reasons: Vec<String> = self
+            .hosts()
+            .filter_map(|host| match host.control() {
+                Some(control) => control.not_ready().map(|reason| format!("{} cannot serve: {reason}", host.node)),
+                None => Some(format!("{} does not run", host.node)),
+            })
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     fn beliefs_that_differ(&self) -> Option<String> {
