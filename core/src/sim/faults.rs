@@ -210,7 +210,7 @@ impl World {
 
     fn rot(&mut self, host: HostIndex) {
         let Some((disk, rotting)) = self.hosts[host].choose_rot() else { return };
-        let key = shard::key_in(&rotting.key).ok();
+        let key = shard::placed_at(&rotting.key).map(|(_, key)| key);
         let scope = match rotting.space {
             Space::Objects => key.map(Scope::Key),
             Space::Hints => Some(Scope::Some),

@@ -121,6 +121,8 @@ pub struct World {
     pub(super) steady_since: Option<Time>,
     /// The nodes that were mended for good, and since when.
     pub(super) core: Option<(Time, Vec<HostIndex>)>,
+    /// What the message is about that a process takes at this moment.
+    pub(super) handling: Option<MessageKind>,
     next_look: Time,
     recording: bool,
     events: Vec<Event>,
@@ -147,6 +149,7 @@ impl World {
             quiet_since: None,
             steady_since: None,
             core: None,
+            handling: None,
             next_look: Time::ZERO,
             recording: true,
             events: Vec::new(),
@@ -446,7 +449,9 @@ impl World {
         let envelope = Envelope::decode(&flight.bytes).expect("what a node sends, a node can read");
         let from = self.hosts[flight.from].node.clone();
         let wishes = self.hosts[flight.to].deliver(self.now, from, envelope);
+        self.handling = Some(flight.kind);
         self.fulfil(flight.to, wishes);
+        self.handling = None;
     }
 
     /// Does what a process asks for.
