@@ -17,6 +17,10 @@ use crate::membership::{Member, MembershipMessage};
 use crate::request::{Reply, Request};
 use crate::storage::StorageError;
 
+mod exchange;
+
+pub use exchange::{Difference, Entry, ExchangeMessage, Finding, Listing, NodeDigests, Question};
+
 /// A message with what every message carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -193,6 +197,8 @@ pub enum ShardMessage {
         /// What came of it.
         result: Result<TransferPage, Refusal>,
     },
+    /// Owners compare what they hold.
+    Exchange(ExchangeMessage),
 }
 
 /// Part of a slice.
@@ -202,6 +208,8 @@ pub struct TransferPage {
     pub objects: Vec<(Key, SiblingSet)>,
     /// Where to go on; nothing at the end.
     pub next: Option<(Position, Key)>,
+    /// Whether the giver left out what it cannot read at present: then it has not given all.
+    pub damaged: bool,
 }
 
 /// What a replica says to a request that it carried out.
@@ -296,6 +304,8 @@ impl Message {
                 ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
                 ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
+                ShardMessage::Exchange(ExchangeMessage::Ask { .. }) => MessageKind::Exchange,
+                ShardMessage::Exchange(ExchangeMessage::Answer { .. }) => MessageKind::ExchangeAnswer,
             },
         }
     }
@@ -362,6 +372,8 @@ impl ShardMessage {
             Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::Storage(_) => Ok(()),
         };
         match self {
+            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => refusal(why),
+            Self::Exchange(message) => message.validate(slice),
             Self::Read { key, .. } | Self::Write { key, .. } | Self::Repair { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
             Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => refusal(why),

@@ -6,8 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use quorate_core::event::{Event, EventKind, OperationKind};
 use quorate_core::id::{Key, NodeId};
 use quorate_core::membership::{Change, ChangeKind, Why};
-use quorate_core::sim::Action;
-use quorate_core::sim::{DiskFate, DiskFault};
+use quorate_core::sim::{Action, DiskFate, DiskFault};
 use quorate_core::time::Time;
 
 use crate::words;

@@ -5,8 +5,11 @@
 //! `barrier` until the shell has reported the write durable.
 
 mod barrier;
+mod compare;
 mod coordinator;
+mod exchange;
 mod forwarding;
+mod heal;
 mod mint;
 mod operation;
 mod outcome;
@@ -15,6 +18,7 @@ mod round;
 mod rounds;
 mod rows;
 mod transfer;
+mod trees;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,17 +28,20 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
+use self::exchange::Exchanges;
+use self::heal::Heal;
 use self::operation::Operation as Coordination;
 #[cfg(feature = "sim")]
-pub(crate) use self::rows::{key_in, load as held, object_key};
+pub(crate) use self::rows::{load as held, object_key, placed_at};
 use self::transfer::Pull;
+use self::trees::SliceTree;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;
 use crate::effects::{Effects, Outputs};
 use crate::event::{Event, EventKind};
 use crate::hash::Slice;
 use crate::id::{ActorId, Key, NodeId, RequestId, Token};
-use crate::message::{Envelope, Message, ShardMessage};
+use crate::message::{Envelope, ExchangeMessage, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
 pub use crate::request::{Operation, Quorum, Reply, Request, Success};
 use crate::storage::{Batch, Seq, Storage, StorageError};
@@ -151,6 +158,12 @@ pub struct Shard<S> {
     synced: BTreeSet<Slice>,
     pulls: BTreeMap<Slice, Pull>,
     holds_data: bool,
+    trees: BTreeMap<Slice, SliceTree>,
+    /// Slices whose trees are being built anew.
+    broken: BTreeSet<Slice>,
+    exchanges: Exchanges,
+    /// Damaged objects that are being fetched from their other owners.
+    heals: BTreeMap<Key, Heal>,
 }
 
 impl<S: Storage> Shard<S> {
@@ -159,7 +172,9 @@ impl<S: Storage> Shard<S> {
     /// # Errors
     /// [`StartError`] when the store cannot be read. Nothing was changed then.
     pub fn start(now: Time, start: Start, storage: S) -> Result<Self, StartError> {
-        let rows = rows::Rows::read(&storage, &start)?;
+        let rows = rows::Rows::read(&storage, &start, now)?;
+        let interval = start.config.repair.exchange_interval;
+        let exchanges = Exchanges::new(now, &start.node, &start.slices, interval);
         let part = 1 + u64::from(start.index);
         let mut effects = Effects::new(start.node.clone(), start.boot, part, start.config.trace);
         effects.begin(now);
@@ -178,6 +193,10 @@ impl<S: Storage> Shard<S> {
             synced: rows.synced,
             pulls: BTreeMap::new(),
             holds_data: rows.holds_data,
+            broken: rows.trees.iter().filter(|(_, tree)| !tree.is_whole()).map(|(slice, _)| *slice).collect(),
+            trees: rows.trees,
+            exchanges,
+            heals: BTreeMap::new(),
             start,
             storage,
         })
@@ -223,12 +242,22 @@ impl<S: Storage> Shard<S> {
             ShardMessage::Write { request, layout, key, set, fresh } => {
                 self.serve_write(from, request, layout, &key, &set, fresh);
             }
-            ShardMessage::Answer { request, result } => self.on_answer(from, request, result),
+            ShardMessage::Answer { request, result } => {
+                if !self.take_heal_answer(from, request, &result) {
+                    self.on_answer(from, request, result);
+                }
+            }
             ShardMessage::Repair { layout, key, set } => self.serve_repair(from, layout, &key, &set),
             ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
             ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
+            ShardMessage::Exchange(ExchangeMessage::Ask { request, layout, question }) => {
+                self.serve_exchange(from, slice, request, layout, &question);
+            }
+            ShardMessage::Exchange(ExchangeMessage::Answer { request, result }) => {
+                self.on_finding(from, request, result);
+            }
         }
     }
 
@@ -252,6 +281,10 @@ impl<S: Storage> Shard<S> {
                 let (cluster, actor) = (picture.cluster, self.start.actor);
                 self.tell(FromShard::Synced { cluster, actor, slice, objects: 0 });
             }
+        }
+        if before.as_ref().is_none_or(|before| before.rings.id != picture.rings.id) {
+            self.exchanges.forget_layout();
+            self.restart_heals();
         }
         if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {
             self.restart_rounds();
@@ -284,13 +317,18 @@ impl<S: Storage> Shard<S> {
             self.on_due(request);
         }
         self.pulls_on_time();
+        self.rebuilds_on_time();
+        self.exchanges_on_time();
+        self.heals_on_time();
     }
 
     /// Asks for the next wake-up.
     fn finish(&mut self) {
         let operation = self.timers.first().map(|(at, _)| *at);
         let pull = self.pulls.values().filter_map(Pull::due).min();
-        if let Some(at) = [operation, pull].into_iter().flatten().min() {
+        let heal = self.heals.values().map(Heal::due).min();
+        let (rebuild, exchange) = (self.rebuild_due(), self.exchanges.next_due());
+        if let Some(at) = [operation, pull, heal, rebuild, exchange].into_iter().flatten().min() {
             self.effects.push(Output::Wake { at: at.max(self.effects.now) });
         }
     }

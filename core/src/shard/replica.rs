@@ -10,8 +10,7 @@ use crate::hash::Position;
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
-use crate::node::FromShard;
-use crate::storage::{Batch, Seq, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
@@ -54,14 +53,14 @@ impl<S: Storage> Shard<S> {
         Err(Refusal::Layout(layout))
     }
 
-    fn holds(&self, key: &Key) -> Result<Answer, Refusal> {
-        let set = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+    fn holds(&mut self, key: &Key) -> Result<Answer, Refusal> {
+        let set = self.load(key).map_err(Refusal::Storage)?;
         Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
     }
 
     /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
-        let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+        let held = self.load(key).map_err(Refusal::Storage)?;
         if held.is_covered(fresh) && !held.contains(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
@@ -72,32 +71,19 @@ impl<S: Storage> Shard<S> {
 
     /// Merges a set into what is held, and gives back the merge.
     pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
-        let mut held = rows::load(&self.storage, key)?;
+        let before = self.load(key)?;
         if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
-            issuer.observe(held.context(), set.context());
+            issuer.observe(before.context(), set.context());
             if let Some(forgotten) = forgotten_dots(issuer, set, &self.start.config) {
                 self.tell(forgotten);
             }
         }
-        if rows::merge(&mut held, set)? {
-            self.store(key, &held)?;
+        let mut merged = before.clone();
+        if rows::merge(&mut merged, set)? {
+            self.store(key, &before, &merged)?;
         }
-        Ok(held)
-    }
-
-    /// Writes a key's set; visible at once, shown to nobody before it is durable.
-    pub(super) fn store(&mut self, key: &Key, set: &SiblingSet) -> Result<Seq, StorageError> {
-        let mut batch = Batch::default();
-        rows::put_object(&mut batch, key, set);
-        let seq = self.apply(batch)?;
-        self.barrier.wrote(rows::object_key(key), seq);
-        self.effects.event(|| EventKind::Stored { key: key.clone() });
-        if !self.holds_data {
-            self.holds_data = true;
-            self.tell(FromShard::HoldsData);
-        }
-        Ok(seq)
+        Ok(merged)
     }
 
     /// Answers once everything that the answer shows or promises is durable: this node's own question included.

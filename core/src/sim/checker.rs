@@ -20,7 +20,7 @@ use crate::event::{Event, EventKind, OperationKind};
 use crate::id::{ActorId, Key, NodeId, RequestKey, Token};
 use crate::layout::{LayoutId, Rings};
 use crate::limits;
-use crate::membership::ChangeKind;
+use crate::membership::{ChangeKind, Why};
 use crate::request::{Reply, Success};
 use crate::time::Time;
 
@@ -44,6 +44,15 @@ pub(super) struct Checker {
     actors: BTreeSet<(NodeId, ActorId)>,
     /// Repairs so far: after healing there are none any more.
     pub(super) repairs: u64,
+}
+
+/// Under which an event happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    /// Everything has been well for so long that nobody who lives may be taken for dead.
+    pub(super) calm: bool,
+    /// It came of comparing two replicas.
+    pub(super) exchange: bool,
 }
 
 impl Checker {
@@ -87,9 +96,15 @@ impl Checker {
         self.broken(Violation { invariant, at, key: None, dot: None, detail });
     }
 
-    /// What nodes say they do. `calm` says whether everything has been well for long enough that a living node must not
-    /// be taken for dead, and `lives` whether the process of a node runs.
-    pub(super) fn observe(&mut self, now: Time, event: &Event, calm: bool, lives: impl Fn(&NodeId) -> bool) {
+    /// What nodes say they do. `lives` says whether the process of a node runs and moves.
+    pub(super) fn observe(
+        &mut self,
+        now: Time,
+        event: &Event,
+        circumstances: Circumstances,
+        lives: impl Fn(&NodeId) -> bool,
+    ) {
+        let Circumstances { calm, exchange } = circumstances;
         let mark = match &event.kind {
             EventKind::Minted { key, dot, replaces } => {
                 if let Some(violation) = self.oracle.mint(now, key, *dot, replaces) {
@@ -97,7 +112,9 @@ impl Checker {
                 }
                 None
             }
-            EventKind::MemberChanged { change } if calm && change.kind == ChangeKind::Died && lives(&change.node) => {
+            EventKind::MemberChanged { change }
+                if calm && change.kind == ChangeKind::Died && change.why != Why::Stopped && lives(&change.node) =>
+            {
                 let detail = format!("{} took {} for dead: {:?}", event.node, change.node, change.why);
                 self.breaks(Invariant::LiveAreNotBuried, now, detail);
                 None
@@ -113,11 +130,7 @@ impl Checker {
             }
             EventKind::Repaired { .. } => {
                 self.repairs += 1;
-                Some(Mark::ReadRepaired)
-            }
-            EventKind::Compared { differing, .. } if *differing > 0 => {
-                self.repairs += 1;
-                Some(Mark::ExchangeRepaired)
+                Some(if exchange { Mark::ExchangeRepaired } else { Mark::ReadRepaired })
             }
             EventKind::HintStored { .. } => Some(Mark::HintStored),
             EventKind::HintRefused { .. } => Some(Mark::HintRefused),

@@ -39,11 +39,13 @@ impl World {
         self.demand_progress();
         self.heal_everything();
         if self.wait_for_calm() {
-            self.read_everything();
             let hints = HINTS_WITHIN + self.setting.repair.hint_interval * INTERVALS;
             self.wait_for(Invariant::HintsAreDrained, hints, Self::hints_left);
             let equal = EQUAL_WITHIN + self.setting.repair.exchange_interval * INTERVALS;
-            self.wait_for(Invariant::ReplicasConverge, equal, Self::replicas_that_differ);
+            // Without a read: what differs is found by comparing. What is damaged is found by reading.
+            self.wait_for(Invariant::ReplicasConverge, equal, |world| world.replicas_that_differ(false));
+            self.read_everything();
+            self.wait_for(Invariant::ReplicasConverge, equal, |world| world.replicas_that_differ(true));
             self.stay_quiet();
             self.check_what_is_left();
         }
@@ -129,10 +131,14 @@ impl World {
     }
 
     fn not_ready(&self) -> Option<String> {
-        self.hosts().find_map(|host| match host.control() {
-            Some(control) => control.not_ready().map(|reason| format!("{} cannot serve: {reason}", host.node)),
-            None => Some(format!("{} does not run", host.node)),
-        })
+        let reasons: Vec<String> = self
+            .hosts()
+            .filter_map(|host| match host.control() {
+                Some(control) => control.not_ready().map(|reason| format!("{} cannot serve: {reason}", host.node)),
+                None => Some(format!("{} does not run", host.node)),
+            })
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     fn beliefs_that_differ(&self) -> Option<String> {
@@ -162,7 +168,8 @@ impl World {
         self.owners_of(key).into_iter().map(|host| (host, peek(host))).collect()
     }
 
-    fn replicas_that_differ(&self) -> Option<String> {
+    /// The first key of which two owners hold something else. `whole` says whether damaged rows must be healed by now.
+    fn replicas_that_differ(&self, whole: bool) -> Option<String> {
         let live = |set: &SiblingSet| set.live().map(|(dot, _)| dot).collect::<Vec<Dot>>();
         self.checker.oracle.keys().find_map(|key| {
             let held = self.held(key);
@@ -170,6 +177,7 @@ impl World {
             for (host, set) in &held {
                 match set {
                     Ok(set) => _ = sets.insert(live(set)),
+                    Err(_) if !whole => {}
                     Err(error) => return Some(format!("{} cannot read {key:?}: {error}", self.host_name(*host))),
                 }
             }
@@ -179,6 +187,8 @@ impl World {
 
     /// Nobody writes any more: nothing is left to repair.
     fn stay_quiet(&mut self) {
+        // What was under way when they became equal comes to its end first.
+        self.run_until(self.now + self.setting.repair.exchange_interval);
         let before = self.checker.repairs;
         self.run_until(self.now + self.setting.repair.exchange_interval * 2);
         let repairs = self.checker.repairs - before;

@@ -22,6 +22,9 @@ use crate::storage::Space;
 use crate::time::Time;
 use crate::view::ProcessState;
 
+/// A store says every few seconds how far it has come; within so long somebody has heard it who will remember.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
+
 impl World {
     /// Somebody does something to the world, now.
     pub fn apply(&mut self, action: &Action) {
@@ -112,24 +115,20 @@ impl World {
     }
 
     /// Whether the disk may be lost or replaced by an old copy. That a store is old can only be known by those who have
-    /// heard of its present boot: everybody who runs must have, and hear the others.
+    /// heard that it went on since then.
     fn may_lose_disk(&mut self, host: HostIndex, disk: DiskFate) -> bool {
-        if disk == DiskFate::RolledBack && !(self.hosts[host].has_copy() && self.is_known_to_all(host)) {
+        if disk == DiskFate::RolledBack && !self.went_on_since_copied(host) {
             return false;
         }
         self.may_lose(host, &Scope::Store)
     }
 
-    fn is_known_to_all(&self, host: HostIndex) -> bool {
-        let Some(boot) = self.hosts[host].control().map(crate::node::Node::boot) else { return false };
-        let node = &self.hosts[host].node;
-        let knows = |other: &Host| {
-            let member = other.control().and_then(|control| control.membership().member(node));
-            other.state == ProcessState::Running
-                && !other.paused
-                && member.is_some_and(|known| known.member.boot == boot)
-        };
-        self.network.is_healed() && self.hosts.iter().all(knows)
+    /// Whether everybody runs and has had time to hear that the node went on since its copy was made.
+    fn went_on_since_copied(&self, host: HostIndex) -> bool {
+        let long_ago = |since: Option<Time>| since.is_some_and(|since| since + HEARD_WITHIN <= self.now);
+        long_ago(self.steady_since)
+            && long_ago(self.hosts[host].copied_at())
+            && self.hosts.iter().all(|host| host.state == ProcessState::Running && long_ago(Some(host.since)))
     }
 
     /// Whether so much may be lost at a node; if so it is noted that it is.
@@ -204,14 +203,14 @@ impl World {
                 self.note_disk(host, Fault::SlowDisk, format!("it takes up to {sync_max:?} for a batch"));
             }
             DiskFault::Rot => self.rot(host),
-            DiskFault::Copied => self.hosts[host].copy_disks(),
+            DiskFault::Copied => self.hosts[host].copy_disks(self.now),
             DiskFault::Healthy => self.hosts[host].mend_disks(),
         }
     }
 
     fn rot(&mut self, host: HostIndex) {
         let Some((disk, rotting)) = self.hosts[host].choose_rot() else { return };
-        let key = shard::key_in(&rotting.key).ok();
+        let key = shard::placed_at(&rotting.key).map(|(_, key)| key);
         let scope = match rotting.space {
             Space::Objects => key.map(Scope::Key),
             Space::Hints => Some(Scope::Some),
@@ -284,6 +283,8 @@ impl World {
         let calm = self.network.is_calm();
         let well_or_down = |host: &Host| host.state != ProcessState::Running || host.is_well();
         self.well_since = since(self.well_since, calm && self.hosts.iter().all(Host::is_well));
-        self.quiet_since = since(self.quiet_since, calm && self.hosts.iter().all(well_or_down));
+        let steady = self.hosts.iter().all(well_or_down);
+        self.quiet_since = since(self.quiet_since, calm && steady);
+        self.steady_since = since(self.steady_since, self.network.is_healed() && steady);
     }
 }

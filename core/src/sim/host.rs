@@ -122,8 +122,8 @@ struct Drive {
     sync_max: Duration,
     unreadable: bool,
     full: bool,
-    /// What was put aside, shared by the copies of the world.
-    copy: Option<Arc<Vec<MemoryStore>>>,
+    /// What was put aside, and when; shared by the copies of the world.
+    copy: Option<(Time, Arc<Vec<MemoryStore>>)>,
 }
 
 /// A machine.
@@ -139,6 +139,8 @@ pub(super) struct Host {
     pub(super) paused: bool,
     /// How much later the process takes what comes.
     pub(super) slow_by: Duration,
+    /// Whether an old copy took the place of the disk since the last process ended.
+    pub(super) restored: bool,
     /// The wake-up that counts, of every part of the process.
     wakes: Vec<Option<Time>>,
     process: Option<Process>,
@@ -177,6 +179,7 @@ impl Host {
             since: Time::ZERO,
             paused: false,
             slow_by: Duration::ZERO,
+            restored: false,
             wakes: Vec::new(),
             process: None,
             disks: (0..=SHARDS).map(|_| SimStore::default()).collect(),
@@ -203,6 +206,7 @@ impl Host {
     pub(super) fn start(&mut self, now: Time, seeds: Vec<Address>) -> Vec<Wish> {
         assert!(self.process.is_none(), "one process a machine");
         self.life += 1;
+        self.restored = false;
         self.enter(now, ProcessState::Running);
         let mut disks = core::mem::take(&mut self.disks).into_iter();
         let mut disk = || disks.next().expect("a disk for every part");
@@ -252,13 +256,15 @@ impl Host {
 
     /// Empties the disks of a machine that does not run.
     pub(super) fn lose_disks(&mut self) {
+        self.restored = false;
         self.replace_disks((0..=SHARDS).map(|_| MemoryStore::default()).collect());
     }
 
     /// Puts the copy that was put aside in the place of the disks of a machine that does not run.
     pub(super) fn roll_back(&mut self) {
-        let copy = self.drive.copy.clone().expect("a copy was put aside");
+        let (_, copy) = self.drive.copy.clone().expect("a copy was put aside");
         self.replace_disks(copy.to_vec());
+        self.restored = true;
     }
 
     fn replace_disks(&mut self, memories: Vec<MemoryStore>) {
@@ -266,14 +272,15 @@ impl Host {
         self.set_drive(self.drive.unreadable, self.drive.full);
     }
 
-    pub(super) const fn has_copy(&self) -> bool {
-        self.drive.copy.is_some()
+    /// When the copy that is put aside was made.
+    pub(super) fn copied_at(&self) -> Option<Time> {
+        self.drive.copy.as_ref().map(|(at, _)| *at)
     }
 
     /// Puts a copy of what is durable aside.
-    pub(super) fn copy_disks(&mut self) {
+    pub(super) fn copy_disks(&mut self, now: Time) {
         let copies = self.stores().into_iter().map(SimStore::durable_copy).collect();
-        self.drive.copy = Some(Arc::new(copies));
+        self.drive.copy = Some((now, Arc::new(copies)));
     }
 
     /// Chooses what rots next: which of the disks, and what on it.

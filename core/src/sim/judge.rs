@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Invariant;
-use super::checker::{CALM_AFTER, requests_max};
+use super::checker::{CALM_AFTER, Circumstances, requests_max};
 use super::client::Open;
 use super::host::Host;
 use super::network::HostIndex;
 use super::world::World;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, MessageKind};
 use crate::hash::Position;
 use crate::id::{Key, NodeId, Token};
 use crate::membership::State;
@@ -36,7 +36,8 @@ impl World {
         let calm = self.is_calm_since(CALM_AFTER);
         let (names, hosts) = (&self.names, &self.hosts);
         let lives = |node: &NodeId| names.get(node).is_some_and(|index| hosts[*index].is_well());
-        self.checker.observe(self.now, event, calm, lives);
+        let exchange = matches!(self.handling, Some(MessageKind::Exchange | MessageKind::ExchangeAnswer));
+        self.checker.observe(self.now, event, Circumstances { calm, exchange }, lives);
     }
 
     /// Whether everything has been as it should be for so long.

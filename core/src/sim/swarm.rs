@@ -42,6 +42,7 @@ enum Kind {
     SlowProcess,
     DiskLost,
     DiskRolledBack,
+    BitRot,
     Unreadable,
     Full,
     SlowDisk,
@@ -49,7 +50,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Partition,
         Self::OneWayCut,
         Self::SlowLink,
@@ -61,6 +62,7 @@ impl Kind {
         Self::SlowProcess,
         Self::DiskLost,
         Self::DiskRolledBack,
+        Self::BitRot,
         Self::Unreadable,
         Self::Full,
         Self::SlowDisk,
@@ -69,7 +71,7 @@ impl Kind {
 
     /// Whether a store loses what it had.
     const fn loses(self) -> bool {
-        matches!(self, Self::DiskLost | Self::DiskRolledBack)
+        matches!(self, Self::DiskLost | Self::DiskRolledBack | Self::BitRot)
     }
 }
 
@@ -251,6 +253,7 @@ impl Draw {
                 self.at(copied, disk(DiskFault::Copied));
                 (Action::Crash { node, disk: DiskFate::RolledBack }, restart)
             }
+            Kind::BitRot => (disk(DiskFault::Rot), disk(DiskFault::Rot)),
             Kind::Unreadable => (disk(DiskFault::Unreadable), disk(DiskFault::Healthy)),
             Kind::Full => (disk(DiskFault::Full), disk(DiskFault::Healthy)),
             Kind::SlowDisk => (disk(DiskFault::Slow { sync_max: ms(rng, 50, 3_000) }), disk(DiskFault::Healthy)),

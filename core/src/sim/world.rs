@@ -117,8 +117,12 @@ pub struct World {
     pub(super) well_since: Option<Time>,
     /// Since when everything is as it should be but for nodes that are down; nothing while something else is not.
     pub(super) quiet_since: Option<Time>,
+    /// Since when no link is bad and everybody who runs is well; nothing while it is not so.
+    pub(super) steady_since: Option<Time>,
     /// The nodes that were mended for good, and since when.
     pub(super) core: Option<(Time, Vec<HostIndex>)>,
+    /// What the message is about that a process takes at this moment.
+    pub(super) handling: Option<MessageKind>,
     next_look: Time,
     recording: bool,
     events: Vec<Event>,
@@ -143,7 +147,9 @@ impl World {
             checker: Checker::new(setting.replication),
             well_since: None,
             quiet_since: None,
+            steady_since: None,
             core: None,
+            handling: None,
             next_look: Time::ZERO,
             recording: true,
             events: Vec::new(),
@@ -369,9 +375,11 @@ impl World {
         }
     }
 
-    /// Starts the process of a node. One that cannot read its disk ends at once, and is started again after a while.
+    /// Starts the process of a node. One that cannot read its disk ends at once, and is started again after a while. One
+    /// whose disk was restored from an old copy is started only while all others can tell it so.
     pub(super) fn start(&mut self, host: HostIndex) {
-        if !self.hosts[host].can_start() {
+        let restored = self.hosts[host].restored;
+        if !self.hosts[host].can_start() || (restored && !self.others_are_heard(host)) {
             let life = self.hosts[host].life;
             return self.put(self.now + RESTART_AFTER, Item::Supervise { host, life });
         }
@@ -379,6 +387,12 @@ impl World {
         let seeds: Vec<Address> = others.map(|(_, other)| address_of(&other.node)).collect();
         let wishes = self.hosts[host].start(self.now, seeds);
         self.fulfil(host, wishes);
+    }
+
+    /// Whether all other nodes run and can be heard by this one.
+    fn others_are_heard(&self, host: HostIndex) -> bool {
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        self.network.is_healed() && others.into_iter().all(|(_, other)| other.is_well())
     }
 
     /// A new node joins through any running one.
@@ -435,7 +449,9 @@ impl World {
         let envelope = Envelope::decode(&flight.bytes).expect("what a node sends, a node can read");
         let from = self.hosts[flight.from].node.clone();
         let wishes = self.hosts[flight.to].deliver(self.now, from, envelope);
+        self.handling = Some(flight.kind);
         self.fulfil(flight.to, wishes);
+        self.handling = None;
     }
 
     /// Does what a process asks for.
