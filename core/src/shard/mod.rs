@@ -39,6 +39,8 @@ use self::heal::Heal;
 use self::hints::Hints;
 use self::latency::Latency;
 use self::operation::Operation as Coordination;
+#[cfg(feature = "sim")]
+pub(crate) use self::rows::{load as held, object_key, placed_at};
 use self::transfer::Pull;
 use self::trees::SliceTree;
 use crate::causality::{HybridClock, Issuer, SiblingSet};

@@ -34,6 +34,8 @@ pub(super) struct Pull {
     done: BTreeSet<NodeId>,
     /// Who is asked for a page, by which request.
     asked: Option<(NodeId, RequestId)>,
+    /// Who was asked last and had nothing to give: the next one in line is asked then, not the same one for ever.
+    passed: Option<NodeId>,
     /// Where the next page of that owner begins.
     after: Option<(Position, Key)>,
     /// Whether that owner has left something out that it could not read.
@@ -45,7 +47,7 @@ pub(super) struct Pull {
 
 impl Pull {
     const fn new(due: Option<Time>) -> Self {
-        Self { done: BTreeSet::new(), asked: None, after: None, damaged: false, due, objects: 0 }
+        Self { done: BTreeSet::new(), asked: None, passed: None, after: None, damaged: false, due, objects: 0 }
     }
 
     pub(super) const fn due(&self) -> Option<Time> {
@@ -130,10 +132,14 @@ impl<S: Storage> Shard<S> {
             let objects = pull.objects;
             return self.become_synced(slice, objects);
         }
-        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node));
-        let Some(source) = current.or_else(|| missing.into_iter().find(|node| !picture.down.contains(node))) else {
-            return;
-        };
+        let up = |node: &&NodeId| !picture.down.contains(*node);
+        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node) && up(&node));
+        if current.is_none() {
+            // Another source begins at its beginning.
+            pull.after = None;
+        }
+        let behind = missing.iter().filter(|node| Some(*node) > pull.passed.as_ref());
+        let Some(source) = current.or_else(|| behind.chain(&missing).find(up).cloned()) else { return };
         pull.asked = Some((source.clone(), request));
         let (layout, after) = (picture.rings.id, pull.after.clone());
         self.send(source, slice, ShardMessage::Pull { request, layout, after });
