@@ -6,7 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::operation::merge_all;
+use super::round::merge_all;
 use super::{Shard, rows};
 use crate::causality::SiblingSet;
 use crate::event::EventKind;

@@ -255,6 +255,17 @@ impl Host {
         }
     }
 
+    /// As that, to do something to them.
+    pub(super) fn stores_mut(&mut self) -> Vec<&mut MemoryStore> {
+        match &mut self.process {
+            Some(process) => {
+                let shards = process.shards.iter_mut().map(Shard::storage_mut);
+                core::iter::once(process.node.storage_mut()).chain(shards).collect()
+            }
+            None => self.disks.iter_mut().collect(),
+        }
+    }
+
     pub(super) fn keys(&self) -> u64 {
         let keys: usize = self.stores().into_iter().map(|store| store.len(Space::Objects)).sum();
         u64::try_from(keys).expect("a count fits 64 bits")

@@ -7,6 +7,7 @@ mod client;
 mod host;
 mod invariant;
 mod network;
+pub mod pair;
 mod picture;
 pub mod player;
 mod schedule;
