@@ -48,7 +48,9 @@ impl<S: Storage> Shard<S> {
     /// Whether the request may begin at all.
     fn admit(&self, operation: &Coordination) -> Result<(), RequestError> {
         let Some(picture) = &self.picture else {
-            let reason = String::from("it is not a member of a cluster yet");
+            let reason = String::from(
+                "it is not a member of a cluster yet, or still asks the others whether its store is its own",
+            );
             return Err(RequestError::NotReady { reason });
         };
         operation.request.validate(picture.config.replication.n.get(), self.start.config.value_bytes_max)?;

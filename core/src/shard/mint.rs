@@ -7,13 +7,16 @@ use alloc::vec::Vec;
 
 use super::barrier::Then;
 use super::operation::{Stage, Write};
-use super::{Operation, Picture, Shard, rows};
-use crate::causality::{self, Dot, IssueError, SiblingSet, Version, VersionVector};
+use super::{Operation, Output, Picture, Shard, rows};
+use crate::causality::{self, Dot, IssueError, Issuer, SiblingSet, Version, VersionVector};
+use crate::config::Config;
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
 use crate::id::{Key, RequestId, RequestKey};
 use crate::limits;
+use crate::node::{FromShard, NodeEvent};
+use crate::planted::PlantedBug;
 use crate::storage::{Batch, Storage, StorageError};
 
 /// What came of minting a dot.
@@ -37,6 +40,9 @@ impl<S: Storage> Shard<S> {
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
         if let Some(seen) = seen {
             issuer.observe(set.context(), seen.context());
+            if let Some(forgotten) = forgotten_dots(issuer, seen, &self.start.config) {
+                self.effects.push(Output::Control(NodeEvent(forgotten)));
+            }
             rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
         }
         if let Some(dot) = retried(&set, request_key) {
@@ -98,10 +104,15 @@ impl<S: Storage> Shard<S> {
     pub(super) fn on_leased(&mut self, slice: Slice, upto: u64) {
         self.leasing.retain(|of, under_way| *of != slice || *under_way > upto);
         self.issuers.get_mut(&slice).expect("a lease of an own slice").extended(upto);
+        self.mint_again(|of| of == slice);
+    }
+
+    /// Writes that wait for dots of these slices try again.
+    pub(super) fn mint_again(&mut self, slices: impl Fn(Slice) -> bool) {
         let waiting: Vec<(RequestId, Option<SiblingSet>)> = self
             .operations
             .iter()
-            .filter(|(_, operation)| Position::of(&operation.request.key).slice() == slice)
+            .filter(|(_, operation)| slices(Position::of(&operation.request.key).slice()))
             .filter_map(|(id, operation)| match &operation.stage {
                 Stage::Leasing { seen } => Some((*id, seen.clone())),
                 _ => None,
@@ -112,6 +123,14 @@ impl<S: Storage> Shard<S> {
             self.begin_writing(id, seen);
         }
     }
+}
+
+/// What to tell the control plane if a set knows dots of the issuer's actor that it never issued: this store has forgotten
+/// them.
+pub(super) fn forgotten_dots(issuer: &Issuer, set: &SiblingSet, config: &Config) -> Option<FromShard> {
+    let trusting = config.has_bug(PlantedBug::ReuseDot) || config.has_bug(PlantedBug::TrustOldCopy);
+    let forgotten = set.context().get(issuer.actor()) > issuer.issued() && !trusting;
+    forgotten.then(|| FromShard::Forgotten { actor: issuer.actor() })
 }
 
 /// The dot of a write with this request key that the set still shows: the same write, sent again.

@@ -184,7 +184,7 @@ impl<S: Storage> Shard<S> {
             issuers: rows.issuers,
             leasing: BTreeMap::new(),
             barrier: Barrier::default(),
-            next_request: (start.boot & 0xffff_ffff) << 32,
+            next_request: first_request(start.boot),
             operations: BTreeMap::new(),
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
@@ -264,6 +264,7 @@ impl<S: Storage> Shard<S> {
             ToShard::Picture(picture) => self.on_picture(picture),
             ToShard::Founded => self.start.slices.clone().into_iter().for_each(|slice| self.become_synced(slice, 0)),
             ToShard::Entered => self.enter_cluster(),
+            ToShard::Reborn { actor, boot } => self.begin_life(actor, boot),
         }
     }
 
@@ -275,7 +276,8 @@ impl<S: Storage> Shard<S> {
                 self.tell(FromShard::HoldsData);
             }
             for slice in self.synced.clone() {
-                self.tell(FromShard::Synced { cluster: picture.cluster, slice, objects: 0 });
+                let (cluster, actor) = (picture.cluster, self.start.actor);
+                self.tell(FromShard::Synced { cluster, actor, slice, objects: 0 });
             }
         }
         if before.as_ref().is_none_or(|before| before.rings.id != picture.rings.id) {
@@ -406,6 +408,11 @@ impl<S: Storage> Shard<S> {
     pub fn into_storage(self) -> S {
         self.storage
     }
+}
+
+/// Before the first request of a life: no request of an earlier life has a number above it.
+const fn first_request(boot: u64) -> u64 {
+    (boot & 0xffff_ffff) << 32
 }
 
 /// Between two sendings of a question that was not answered.

@@ -145,9 +145,10 @@ impl<S: Storage> Shard<S> {
     fn on_covered_dot(&mut self, from: &NodeId, id: RequestId, held: &SiblingSet) {
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let key = operation.request.key.clone();
-        let Stage::Writing { round, .. } = &mut operation.stage else { return };
+        let Stage::Writing { round, write } = &mut operation.stage else { return };
         let issuer = &self.issuers[&Position::of(&key).slice()];
-        if held.context().get(self.start.actor) <= issuer.issued() {
+        let own = write.fresh.actor == issuer.actor();
+        if own && held.context().get(issuer.actor()) <= issuer.issued() {
             if round.count(from) {
                 self.note_vote(from, id);
                 self.judge(id);
