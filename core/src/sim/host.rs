@@ -481,6 +481,11 @@ impl Host {
         }
     }
 
+    /// The rows of every disk, to be damaged by hand.
+    pub(super) fn memories_mut(&mut self) -> Vec<&mut MemoryStore> {
+        self.stores_mut().into_iter().map(SimStore::memory_mut).collect()
+    }
+
     /// The store that holds a slice, whether a process runs on it or not.
     pub(super) fn store_of(&self, slice: Slice) -> &SimStore {
         self.stores()[usize::try_from(1 + u32::from(slice.number()) % SHARDS).expect("few shards")]

@@ -17,6 +17,7 @@ mod losses;
 mod minimize;
 mod network;
 mod oracle;
+pub mod pair;
 mod picture;
 pub mod player;
 mod recorded;

@@ -23,7 +23,7 @@ use crate::message::Envelope;
 use crate::shard::{Reply, Request};
 use crate::storage::Seq;
 use crate::time::Time;
-use crate::view::{Endpoint, MessageView, ProcessState};
+use crate::view::{AntiEntropyView, Endpoint, MessageView, ProcessState};
 
 /// The most nodes that a world has.
 const NODES_MAX: usize = 64;
@@ -578,6 +578,18 @@ impl World {
             simulated: self.now.since(Time::ZERO),
             hash: self.hash(),
         }
+    }
+
+    /// The disks of a machine, the control plane's first, to be damaged by hand: what a schedule has no action for.
+    pub fn disks_mut(&mut self, node: &NodeId) -> Vec<&mut crate::storage::MemoryStore> {
+        self.hosts.get_mut(node).map(Host::memories_mut).unwrap_or_default()
+    }
+
+    /// What a running node compared with others and repaired.
+    #[must_use]
+    pub fn anti_entropy(&self, node: &NodeId) -> AntiEntropyView {
+        let shards = self.hosts.get(node).map_or(&[][..], Host::shards);
+        shards.iter().map(crate::shard::Shard::anti_entropy).fold(AntiEntropyView::default(), AntiEntropyView::with)
     }
 
     /// A hash of everything that has happened and of what every disk holds: equal runs have equal hashes, natively and in
