@@ -18,6 +18,8 @@ mod replica;
 mod round;
 mod rounds;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use alloc::boxed::Box;
