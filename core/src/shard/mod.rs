@@ -21,6 +21,8 @@ mod replica;
 mod round;
 mod rounds;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod trees;
 
