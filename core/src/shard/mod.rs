@@ -4,7 +4,9 @@
 //! Whatever shows or promises a write (an answer to a coordinator, this node's own vote, a read of the key) waits behind
 //! `barrier` until the shell has reported the write durable.
 
+mod agreement;
 mod barrier;
+mod collection;
 mod coordinator;
 mod forwarding;
 mod mint;
@@ -14,6 +16,7 @@ mod replica;
 mod round;
 mod rounds;
 mod rows;
+mod survey;
 mod transfer;
 
 use alloc::boxed::Box;
@@ -24,6 +27,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
+use self::collection::Collection;
 use self::operation::Operation as Coordination;
 use self::transfer::Pull;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
@@ -148,6 +152,7 @@ pub struct Shard<S> {
     /// Slices of which this store holds all that the node owns, durably.
     synced: BTreeSet<Slice>,
     pulls: BTreeMap<Slice, Pull>,
+    collection: Collection,
     holds_data: bool,
 }
 
@@ -175,6 +180,7 @@ impl<S: Storage> Shard<S> {
             turns: BTreeMap::new(),
             synced: rows.synced,
             pulls: BTreeMap::new(),
+            collection: Collection::new(rows.marks, now),
             holds_data: rows.holds_data,
             start,
             storage,
@@ -227,6 +233,7 @@ impl<S: Storage> Shard<S> {
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
             ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
+            ShardMessage::Collection(message) => self.on_collection(from, slice, message),
         }
     }
 
@@ -261,6 +268,7 @@ impl<S: Storage> Shard<S> {
         for (cause, then) in self.barrier.durable(upto) {
             self.effects.cause = cause;
             match then {
+                Then::Send { to, slice, message: ShardMessage::Collection(message) } => self.post(&to, slice, message),
                 Then::Send { to, slice, message } => self.send(to, slice, message),
                 Then::Answer { request, result } => {
                     let me = self.start.node.clone();
@@ -282,13 +290,17 @@ impl<S: Storage> Shard<S> {
             self.on_due(request);
         }
         self.pulls_on_time();
+        if self.picture.is_some() {
+            self.collect_on_time();
+        }
     }
 
     /// Asks for the next wake-up.
     fn finish(&mut self) {
         let operation = self.timers.first().map(|(at, _)| *at);
         let pull = self.pulls.values().filter_map(Pull::due).min();
-        if let Some(at) = [operation, pull].into_iter().flatten().min() {
+        let collection = self.picture.as_ref().map(|_| self.collection.next_wake()).flatten();
+        if let Some(at) = [operation, pull, collection].into_iter().flatten().min() {
             self.effects.push(Output::Wake { at: at.max(self.effects.now) });
         }
     }

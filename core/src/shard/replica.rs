@@ -11,7 +11,7 @@ use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
 use crate::node::FromShard;
-use crate::storage::{Batch, Seq, Storage, StorageError};
+use crate::storage::{Batch, Seq, Space, Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
@@ -59,40 +59,68 @@ impl<S: Storage> Shard<S> {
         Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
     }
 
-    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish.
+    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held, or sealed: then the write would
+    /// vanish.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
         let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
         if held.is_covered(fresh) && !held.contains(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
         }
+        if self.is_sealed(Position::of(key).slice(), fresh) && !held.contains(fresh) {
+            self.effects.event(|| EventKind::DotRefused { key: key.clone() });
+            return Err(Refusal::Sealed);
+        }
         self.merge(key, set).map_err(Refusal::Storage)?;
         Ok(Answer::Written)
     }
 
-    /// Merges a set into what is held, and gives back the merge.
+    /// Merges a set from outside into what is held, and gives back the merge.
     pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
-        let mut held = rows::load(&self.storage, key)?;
-        if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
+        let slice = Position::of(key).slice();
+        let before = rows::load(&self.storage, key)?;
+        let set = self.strip(slice, &before, set);
+        if let Some(issuer) = self.issuers.get_mut(&slice) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
-            issuer.observe(held.context(), set.context());
-            if let Some(forgotten) = forgotten_dots(issuer, set, &self.start.config) {
+            if !set.is_empty() {
+                issuer.observe(before.context(), set.context());
+            }
+            if let Some(forgotten) = forgotten_dots(issuer, &set, &self.start.config) {
                 self.tell(forgotten);
             }
         }
-        if rows::merge(&mut held, set)? {
-            self.store(key, &held)?;
+        let mut merged = before.clone();
+        // Of a key that was collected here, what others still know is not worth a row.
+        if (before.is_empty() && set.is_empty()) || !rows::merge(&mut merged, &set)? {
+            return Ok(before);
         }
-        Ok(held)
+        self.store(key, &before, &merged)?;
+        Ok(merged)
     }
 
-    /// Writes a key's set; visible at once, shown to nobody before it is durable.
-    pub(super) fn store(&mut self, key: &Key, set: &SiblingSet) -> Result<Seq, StorageError> {
-        let mut batch = Batch::default();
-        rows::put_object(&mut batch, key, set);
+    /// Writes a key's set in place of the one that was there; visible at once, shown to nobody before it is durable.
+    pub(super) fn store(&mut self, key: &Key, before: &SiblingSet, set: &SiblingSet) -> Result<Seq, StorageError> {
+        self.store_in(Batch::default(), key, before, Some(set))
+    }
+
+    /// As [`Self::store`], with other changes in the same batch; without a set the object goes.
+    pub(super) fn store_in(
+        &mut self,
+        mut batch: Batch,
+        key: &Key,
+        before: &SiblingSet,
+        set: Option<&SiblingSet>,
+    ) -> Result<Seq, StorageError> {
+        match set {
+            Some(set) => rows::put_object(&mut batch, key, set),
+            None => batch.remove(Space::Objects, rows::object_key(key)),
+        }
+        rows::put_deleted(&mut batch, key, before, set);
         let seq = self.apply(batch)?;
         self.barrier.wrote(rows::object_key(key), seq);
-        self.effects.event(|| EventKind::Stored { key: key.clone() });
+        if set.is_some() {
+            self.effects.event(|| EventKind::Stored { key: key.clone() });
+        }
         if !self.holds_data {
             self.holds_data = true;
             self.tell(FromShard::HoldsData);

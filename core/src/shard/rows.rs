@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Start;
+use super::collection::Marks;
 use crate::causality::{Issuer, SiblingSet};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, Key};
@@ -19,12 +20,14 @@ use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
 pub(super) struct Rows {
     pub(super) issuers: BTreeMap<Slice, Issuer>,
     pub(super) synced: BTreeSet<Slice>,
+    pub(super) marks: BTreeMap<Slice, Marks>,
     pub(super) holds_data: bool,
 }
 
 impl Rows {
     pub(super) fn read<S: Storage>(storage: &S, start: &Start) -> Result<Self, StartError> {
-        let mut rows = Self { issuers: BTreeMap::new(), synced: BTreeSet::new(), holds_data: false };
+        let (issuers, synced, marks) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut rows = Self { issuers, synced, marks, holds_data: false };
         for &slice in &start.slices {
             let leased = match storage.get(Space::Meta, lease_key(slice).as_bytes())? {
                 Some(_) if start.config.has_bug(PlantedBug::ReuseDot) => 0,
@@ -36,6 +39,10 @@ impl Rows {
                 && row == start.actor.0.to_be_bytes()[..]
             {
                 rows.synced.insert(slice);
+            }
+            if let Some(row) = storage.get(Space::Meta, &marks_key(slice))? {
+                let marks = postcard::from_bytes(&row).map_err(|_| StartError::Row("shard/floor"))?;
+                rows.marks.insert(slice, marks);
             }
             let (from, to) = bounds(slice);
             let one = PageLimit { rows: 1, bytes: 1 };
@@ -72,6 +79,48 @@ pub(super) fn put_synced(batch: &mut Batch, slice: Slice, actor: ActorId) {
 
 pub(super) fn remove_synced(batch: &mut Batch, slice: Slice) {
     batch.remove(Space::Meta, synced_key(slice).into_bytes());
+}
+
+/// Where the seal and the floor of a slice are remembered.
+pub(super) fn marks_key(slice: Slice) -> Vec<u8> {
+    format!("shard/floor/{:02}", slice.number()).into_bytes()
+}
+
+pub(super) fn put_marks(batch: &mut Batch, slice: Slice, marks: &Marks) {
+    batch.put(Space::Meta, marks_key(slice), postcard::to_allocvec(marks).expect("every row has a stored form"));
+}
+
+pub(super) fn remove_marks(batch: &mut Batch, slice: Slice) {
+    batch.remove(Space::Meta, marks_key(slice));
+}
+
+/// Before the place of an object: a row that says that only deletions are left of it.
+const DELETED: &[u8] = b"shard/deleted/";
+
+fn deleted_key(place: &[u8]) -> Vec<u8> {
+    [DELETED, place].concat()
+}
+
+/// The places of the deleted keys of a slice: the first, and the first one after them.
+pub(super) fn deleted_bounds(slice: Slice) -> (Vec<u8>, Vec<u8>) {
+    let (first, end) = bounds(slice);
+    // `0` follows `/`: the end of all places.
+    let end = end.map_or_else(|| b"shard/deleted0".to_vec(), |end| deleted_key(&end));
+    (deleted_key(&first), end)
+}
+
+pub(super) fn deleted_key_in(row: &[u8]) -> Result<Key, StorageError> {
+    key_in(row.get(DELETED.len()..).unwrap_or_default())
+}
+
+/// Keeps the row of a deleted key in step with its object: `after` takes the place of `before`.
+pub(super) fn put_deleted(batch: &mut Batch, key: &Key, before: &SiblingSet, after: Option<&SiblingSet>) {
+    let deleted = after.is_some_and(SiblingSet::is_deleted);
+    if deleted && !before.is_deleted() {
+        batch.put(Space::Meta, deleted_key(&object_key(key)), Bytes::new());
+    } else if !deleted && before.is_deleted() {
+        batch.remove(Space::Meta, deleted_key(&object_key(key)));
+    }
 }
 
 /// Where an object lies.
