@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod causality;
 pub mod config;
+mod digest;
 pub mod effects;
 pub mod error;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod id;
 pub mod layout;
 pub mod limits;
 pub mod membership;
+pub mod merkle;
 pub mod message;
 pub mod node;
 pub mod planted;

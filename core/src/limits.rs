@@ -54,9 +54,26 @@ pub const ARCS_MAX: usize = 65_536;
 pub const TOMBSTONES_PER_LOOK: u32 = 1_000;
 /// Most objects that one step reads to compare, and most tombstones that it removes.
 pub const COLLECTION_ROWS_MAX: u32 = 256;
+/// Most comparisons that one shard has begun and not ended; with each peer it is one.
+pub const EXCHANGES_MAX: usize = 8;
+/// Nodes of a hash tree in one question, and listings of entries.
+pub const EXCHANGE_NODES_MAX: usize = 64;
+/// Entries of leaves in one question, and those looked at for its answer.
+pub const EXCHANGE_ENTRIES_MAX: u32 = 1_024;
+/// Differing keys of one round of a comparison: the next ones are looked for when these are repaired.
+pub const EXCHANGE_KEYS_MAX: usize = 1_024;
+/// Rows of a leaf that is cut by the end of an arc that are summed up at once; a fuller one is listed instead.
+pub const CUT_LEAF_ROWS_MAX: u32 = 4_096;
+/// Bytes of such rows.
+pub const CUT_LEAF_BYTES_MAX: u32 = 16 * 1_024 * 1_024;
+/// Parts of leaves whose sums one slice remembers.
+pub const CUT_LEAVES_MAX: usize = 4_096;
+/// Damaged objects that one shard fetches from their other owners at a time.
+pub const HEALS_MAX: usize = 64;
 /// Longest time-out that a client may ask for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
+const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
 const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);
 const _: () = assert!(DOT_LEASE < COUNTER_MAX);

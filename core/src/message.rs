@@ -20,6 +20,10 @@ use crate::membership::{Member, MembershipMessage};
 use crate::request::{Reply, Request};
 use crate::storage::StorageError;
 
+mod exchange;
+
+pub use exchange::{Difference, Entry, ExchangeMessage, Finding, Listing, NodeDigests, Question};
+
 /// A message with what every message carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -198,6 +202,8 @@ pub enum ShardMessage {
     },
     /// Which tombstones may go.
     Collection(CollectionMessage),
+    /// Owners compare what they hold.
+    Exchange(ExchangeMessage),
 }
 
 /// Part of a slice.
@@ -209,6 +215,8 @@ pub struct TransferPage {
     pub next: Option<(Position, Key)>,
     /// What the sender has seen all of: below it, what is not live in this page is dead.
     pub floor: Floor,
+    /// Whether the giver left out what it cannot read at present: then it has not given all.
+    pub damaged: bool,
 }
 
 /// What a replica says to a request that it carried out.
@@ -307,6 +315,8 @@ impl Message {
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
                 ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
                 ShardMessage::Collection(_) => MessageKind::Collection,
+                ShardMessage::Exchange(ExchangeMessage::Ask { .. }) => MessageKind::Exchange,
+                ShardMessage::Exchange(ExchangeMessage::Answer { .. }) => MessageKind::ExchangeAnswer,
             },
         }
     }
@@ -378,6 +388,8 @@ impl ShardMessage {
             if found == slice { Ok(()) } else { Err(alloc::format!("key {key:?} is not of slice {slice:?}")) }
         };
         match self {
+            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => why.validate(),
+            Self::Exchange(message) => message.validate(slice),
             Self::Read { key, .. } | Self::Write { key, .. } | Self::Repair { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
             Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => why.validate(),

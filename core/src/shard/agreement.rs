@@ -165,7 +165,8 @@ impl<S: Storage> Shard<S> {
         let targets: Vec<NodeId> = match round.stage {
             Stage::Sealing => members.into_iter().filter(|node| !round.sealed.contains(node)).collect(),
             Stage::Comparing => {
-                let owners: BTreeSet<&NodeId> = arcs(&picture.rings.all, slice).flat_map(|(_, owners)| owners).collect();
+                let owners: BTreeSet<&NodeId> =
+                    arcs(&picture.rings.all, slice).flat_map(|(_, owners)| owners).collect();
                 if owners.iter().all(|owner| round.compared.contains_key(*owner)) {
                     // They did not agree: another attempt.
                     round.compared.clear();
@@ -301,7 +302,9 @@ impl<S: Storage> Shard<S> {
 
     /// All owners have seen everything below the bound. The others hear it once this store cannot forget it.
     fn raise(&mut self, slice: Slice) {
-        let (Some(picture), Some(round)) = (self.picture.clone(), self.collection.rounds.remove(&slice)) else { return };
+        let (Some(picture), Some(round)) = (self.picture.clone(), self.collection.rounds.remove(&slice)) else {
+            return;
+        };
         let Some(seq) = self.adopt_floor(slice, &round.upto) else { return };
         let floor = self.floor(slice);
         for (node, _) in picture.rings.layout.shares().filter(|(node, _)| **node != self.start.node) {

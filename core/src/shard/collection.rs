@@ -23,7 +23,7 @@ use super::survey::Survey;
 use super::{Shard, rows};
 use crate::causality::{Dot, Floor, SiblingSet};
 use crate::event::EventKind;
-use crate::hash::{Position, Slice};
+use crate::hash::Slice;
 use crate::id::{Key, NodeId};
 use crate::limits;
 use crate::message::{CollectionMessage, ShardMessage};
@@ -188,11 +188,7 @@ impl<S: Storage> Shard<S> {
         let (first, end) = rows::deleted_bounds(slice);
         let limit = PageLimit { rows, bytes: limits::PAGE_BYTES_MAX };
         let page = self.storage.scan(Space::Meta, from.unwrap_or(&first), Some(&end), limit)?;
-        let next = page.rows.last().filter(|_| page.more).map(|(place, _)| {
-            let mut next = place.to_vec();
-            next.push(0);
-            next
-        });
+        let next = page.rows.last().filter(|_| page.more).map(|(place, _)| rows::place_after(place));
         let keys = page.rows.iter().map(|(place, _)| rows::deleted_key_in(place));
         Ok((keys.collect::<Result<_, _>>()?, next))
     }
@@ -257,26 +253,21 @@ impl<S: Storage> Shard<S> {
         let (mut from, to) = span;
         let limit = PageLimit { rows: limits::COLLECTION_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         loop {
-            let page = self.storage.scan(Space::Objects, &from, to.as_deref(), limit)?;
-            for (place, _) in &page.rows {
-                let key = rows::key_in(place)?;
-                let primaries = picture.rings.all.preference_list(Position::of(&key)).primaries();
+            let page = rows::scan(&self.storage, &from, to.as_deref(), limit)?;
+            for object in &page.found {
+                let primaries = picture.rings.all.preference_list(object.at).primaries();
                 if !primaries.contains(giver) || !primaries.contains(&self.start.node) {
                     continue;
                 }
-                let held = rows::load(&self.storage, &key)?;
-                let mut left = held.clone();
-                let is_live = |dot: Dot| given.get(&key).is_some_and(|set| set.contains(dot));
+                let mut left = object.set.clone();
+                let is_live = |dot: Dot| given.get(&object.key).is_some_and(|set| set.contains(dot));
                 if left.bury(|dot| floor.covers(dot) && !is_live(dot)) {
                     let left = Some(&left).filter(|left| !left.is_empty());
-                    self.store_in(Batch::default(), &key, &held, left)?;
+                    self.store_in(Batch::default(), &object.key, &object.set, left)?;
                 }
             }
-            match page.rows.last().filter(|_| page.more) {
-                Some((place, _)) => {
-                    from = place.to_vec();
-                    from.push(0);
-                }
+            match page.next {
+                Some(next) => from = next,
                 None => return Ok(()),
             }
         }

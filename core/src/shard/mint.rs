@@ -37,7 +37,7 @@ impl<S: Storage> Shard<S> {
         let key = request.key.clone();
         let slice = Position::of(&key).slice();
         let wall = self.wall_now();
-        let mut set = rows::load(&self.storage, &key).map_err(RequestError::Storage)?;
+        let mut set = self.load(&key).map_err(RequestError::Storage)?;
         let seen = seen.map(|seen| self.strip(slice, &set, seen));
         let sealed = self.collection.marks.get(&slice).map(|marks| marks.sealed.get(self.start.actor));
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");

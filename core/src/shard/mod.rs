@@ -7,8 +7,11 @@
 mod agreement;
 mod barrier;
 mod collection;
+mod compare;
 mod coordinator;
+mod exchange;
 mod forwarding;
+mod heal;
 mod mint;
 mod operation;
 mod outcome;
@@ -18,6 +21,7 @@ mod rounds;
 mod rows;
 mod survey;
 mod transfer;
+mod trees;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,15 +32,18 @@ use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
 use self::collection::Collection;
+use self::exchange::Exchanges;
+use self::heal::Heal;
 use self::operation::Operation as Coordination;
 use self::transfer::Pull;
+use self::trees::SliceTree;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;
 use crate::effects::{Effects, Outputs};
 use crate::event::{Event, EventKind};
 use crate::hash::Slice;
 use crate::id::{ActorId, Key, NodeId, RequestId, Token};
-use crate::message::{Envelope, Message, ShardMessage};
+use crate::message::{Envelope, ExchangeMessage, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
 pub use crate::request::{Operation, Quorum, Reply, Request, Success};
 use crate::storage::{Batch, Seq, Storage, StorageError};
@@ -154,6 +161,12 @@ pub struct Shard<S> {
     pulls: BTreeMap<Slice, Pull>,
     collection: Collection,
     holds_data: bool,
+    trees: BTreeMap<Slice, SliceTree>,
+    /// Slices whose trees are being built anew.
+    broken: BTreeSet<Slice>,
+    exchanges: Exchanges,
+    /// Damaged objects that are being fetched from their other owners.
+    heals: BTreeMap<Key, Heal>,
 }
 
 impl<S: Storage> Shard<S> {
@@ -162,7 +175,9 @@ impl<S: Storage> Shard<S> {
     /// # Errors
     /// [`StartError`] when the store cannot be read. Nothing was changed then.
     pub fn start(now: Time, start: Start, storage: S) -> Result<Self, StartError> {
-        let rows = rows::Rows::read(&storage, &start)?;
+        let rows = rows::Rows::read(&storage, &start, now)?;
+        let interval = start.config.repair.exchange_interval;
+        let exchanges = Exchanges::new(now, &start.node, &start.slices, interval);
         let part = 1 + u64::from(start.index);
         let mut effects = Effects::new(start.node.clone(), start.boot, part, start.config.trace);
         effects.begin(now);
@@ -182,6 +197,10 @@ impl<S: Storage> Shard<S> {
             pulls: BTreeMap::new(),
             collection: Collection::new(rows.marks, now),
             holds_data: rows.holds_data,
+            broken: rows.trees.iter().filter(|(_, tree)| !tree.is_whole()).map(|(slice, _)| *slice).collect(),
+            trees: rows.trees,
+            exchanges,
+            heals: BTreeMap::new(),
             start,
             storage,
         })
@@ -227,13 +246,23 @@ impl<S: Storage> Shard<S> {
             ShardMessage::Write { request, layout, key, set, fresh } => {
                 self.serve_write(from, request, layout, &key, &set, fresh);
             }
-            ShardMessage::Answer { request, result } => self.on_answer(from, request, result),
+            ShardMessage::Answer { request, result } => {
+                if !self.take_heal_answer(from, request, &result) {
+                    self.on_answer(from, request, result);
+                }
+            }
             ShardMessage::Repair { layout, key, set } => self.serve_repair(from, layout, &key, &set),
             ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
             ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
             ShardMessage::Collection(message) => self.on_collection(from, slice, message),
+            ShardMessage::Exchange(ExchangeMessage::Ask { request, layout, question }) => {
+                self.serve_exchange(from, slice, request, layout, &question);
+            }
+            ShardMessage::Exchange(ExchangeMessage::Answer { request, result }) => {
+                self.on_finding(from, request, result);
+            }
         }
     }
 
@@ -257,6 +286,10 @@ impl<S: Storage> Shard<S> {
                 let (cluster, actor) = (picture.cluster, self.start.actor);
                 self.tell(FromShard::Synced { cluster, actor, slice, objects: 0 });
             }
+        }
+        if before.as_ref().is_none_or(|before| before.rings.id != picture.rings.id) {
+            self.exchanges.forget_layout();
+            self.restart_heals();
         }
         if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {
             self.restart_rounds();
@@ -293,14 +326,20 @@ impl<S: Storage> Shard<S> {
         if self.picture.is_some() {
             self.collect_on_time();
         }
+        self.rebuilds_on_time();
+        self.exchanges_on_time();
+        self.heals_on_time();
     }
 
     /// Asks for the next wake-up.
     fn finish(&mut self) {
         let operation = self.timers.first().map(|(at, _)| *at);
         let pull = self.pulls.values().filter_map(Pull::due).min();
-        let collection = self.picture.as_ref().map(|_| self.collection.next_wake()).flatten();
-        if let Some(at) = [operation, pull, collection].into_iter().flatten().min() {
+        let heal = self.heals.values().map(Heal::due).min();
+        let (rebuild, exchange) = (self.rebuild_due(), self.exchanges.next_due());
+        let collection = self.picture.as_ref().and_then(|_| self.collection.next_wake());
+        let dues = [operation, pull, heal, rebuild, exchange, collection];
+        if let Some(at) = dues.into_iter().flatten().min() {
             self.effects.push(Output::Wake { at: at.max(self.effects.now) });
         }
     }

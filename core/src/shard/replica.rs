@@ -10,8 +10,7 @@ use crate::hash::Position;
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
-use crate::node::FromShard;
-use crate::storage::{Batch, Seq, Space, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
@@ -54,15 +53,15 @@ impl<S: Storage> Shard<S> {
         Err(Refusal::Layout(layout))
     }
 
-    fn holds(&self, key: &Key) -> Result<Answer, Refusal> {
-        let set = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+    fn holds(&mut self, key: &Key) -> Result<Answer, Refusal> {
+        let set = self.load(key).map_err(Refusal::Storage)?;
         Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
     }
 
     /// Merges a coordinator's write, unless its fresh dot is superseded by what is held, or sealed: then the write would
     /// vanish.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
-        let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+        let held = self.load(key).map_err(Refusal::Storage)?;
         if held.is_covered(fresh) && !held.contains(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
@@ -78,7 +77,7 @@ impl<S: Storage> Shard<S> {
     /// Merges a set from outside into what is held, and gives back the merge.
     pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
         let slice = Position::of(key).slice();
-        let before = rows::load(&self.storage, key)?;
+        let before = self.load(key)?;
         let set = self.strip(slice, &before, set);
         if let Some(issuer) = self.issuers.get_mut(&slice) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
@@ -96,36 +95,6 @@ impl<S: Storage> Shard<S> {
         }
         self.store(key, &before, &merged)?;
         Ok(merged)
-    }
-
-    /// Writes a key's set in place of the one that was there; visible at once, shown to nobody before it is durable.
-    pub(super) fn store(&mut self, key: &Key, before: &SiblingSet, set: &SiblingSet) -> Result<Seq, StorageError> {
-        self.store_in(Batch::default(), key, before, Some(set))
-    }
-
-    /// As [`Self::store`], with other changes in the same batch; without a set the object goes.
-    pub(super) fn store_in(
-        &mut self,
-        mut batch: Batch,
-        key: &Key,
-        before: &SiblingSet,
-        set: Option<&SiblingSet>,
-    ) -> Result<Seq, StorageError> {
-        match set {
-            Some(set) => rows::put_object(&mut batch, key, set),
-            None => batch.remove(Space::Objects, rows::object_key(key)),
-        }
-        rows::put_deleted(&mut batch, key, before, set);
-        let seq = self.apply(batch)?;
-        self.barrier.wrote(rows::object_key(key), seq);
-        if set.is_some() {
-            self.effects.event(|| EventKind::Stored { key: key.clone() });
-        }
-        if !self.holds_data {
-            self.holds_data = true;
-            self.tell(FromShard::HoldsData);
-        }
-        Ok(seq)
     }
 
     /// Answers once everything that the answer shows or promises is durable: this node's own question included.

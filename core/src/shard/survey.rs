@@ -16,7 +16,7 @@ use crate::layout::LayoutId;
 use crate::limits;
 use crate::message::{ArcDigest, CollectionMessage, Refusal, ShardMessage};
 use crate::ring::Ring;
-use crate::storage::{PageLimit, Space, Storage};
+use crate::storage::{PageLimit, Storage};
 use crate::time::Time;
 
 /// A survey under way.
@@ -89,25 +89,27 @@ impl<S: Storage> Shard<S> {
         let limit = PageLimit { rows: limits::COLLECTION_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
         let ring = &picture.rings.all;
-        let read = self.storage.scan(Space::Objects, &survey.from, end, limit).and_then(|page| {
-            for (place, row) in &page.rows {
-                let key = rows::key_in(place)?;
-                let at = Position::of(&key);
-                if ring.preference_list(at).primaries().contains(&self.start.node) {
-                    note(&mut survey.digests, arc_end(ring, slice, at), &key, &rows::decode(row, &key)?, &survey.upto);
+        let result = match rows::scan(&self.storage, &survey.from, end, limit) {
+            Ok(page) => {
+                for object in &page.found {
+                    if ring.preference_list(object.at).primaries().contains(&self.start.node) {
+                        let arc = arc_end(ring, slice, object.at);
+                        note(&mut survey.digests, arc, &object.key, &object.set, &survey.upto);
+                    }
+                }
+                page.damaged.iter().for_each(|key| self.begin_heal(key));
+                match page.next {
+                    // What cannot be read cannot be compared.
+                    _ if !page.damaged.is_empty() => Err(Refusal::NotSynced),
+                    Some(next) => {
+                        survey.from = next;
+                        survey.due = self.effects.now + PAUSE;
+                        self.collection.surveys.insert(slice, survey);
+                        return;
+                    }
+                    None => Ok(survey.digests.into_iter().collect()),
                 }
             }
-            Ok(page.rows.last().filter(|_| page.more).map(|(place, _)| place.to_vec()))
-        });
-        let result = match read {
-            Ok(Some(mut last)) => {
-                last.push(0);
-                survey.from = last;
-                survey.due = self.effects.now + PAUSE;
-                self.collection.surveys.insert(slice, survey);
-                return;
-            }
-            Ok(None) => Ok(survey.digests.into_iter().collect()),
             Err(error) => Err(Refusal::Storage(error)),
         };
         let message = CollectionMessage::Compared { request: survey.request, result };

@@ -20,7 +20,7 @@ use crate::layout::LayoutId;
 use crate::limits;
 use crate::message::{Refusal, ShardMessage, TransferPage};
 use crate::node::{FromShard, Picture};
-use crate::storage::{Batch, PageLimit, Space, Storage};
+use crate::storage::{Batch, PageLimit, Storage};
 use crate::time::Time;
 
 /// Slices that one shard pulls at a time.
@@ -39,14 +39,17 @@ pub(super) struct Pull {
     asked: Option<(NodeId, RequestId)>,
     /// Where the next page of that owner begins.
     after: Option<(Position, Key)>,
+    /// Whether that owner has left something out that it could not read.
+    damaged: bool,
     /// When to look at it again; nothing once it only waits for its mark to be durable.
     due: Option<Time>,
     objects: u64,
 }
 
 impl Pull {
-    const fn new(due: Option<Time>) -> Self {
-        Self { done: BTreeSet::new(), floors: BTreeMap::new(), asked: None, after: None, due, objects: 0 }
+    fn new(due: Option<Time>) -> Self {
+        let (done, floors) = (BTreeSet::new(), BTreeMap::new());
+        Self { done, floors, asked: None, after: None, damaged: false, due, objects: 0 }
     }
 
     pub(super) const fn due(&self) -> Option<Time> {
@@ -201,41 +204,31 @@ impl<S: Storage> Shard<S> {
             }
             self.page_for(from, slice, after)
         });
-        // A page may show rows that are not durable yet: it waits for all of them.
-        let message = ShardMessage::Pulled { request, result };
-        match self.barrier.last() {
-            Some(seq) => {
-                self.barrier.wait(seq, self.effects.cause, Then::Send { to: from.clone(), slice, message });
-            }
-            None => self.send(from.clone(), slice, message),
-        }
+        self.send_once_durable(from.clone(), slice, ShardMessage::Pulled { request, result });
     }
 
-    fn page_for(&self, asker: &NodeId, slice: Slice, after: Option<(Position, Key)>) -> Result<TransferPage, Refusal> {
-        let picture = self.picture.as_ref().expect("messages come after the picture");
+    fn page_for(
+        &mut self,
+        asker: &NodeId,
+        slice: Slice,
+        after: Option<(Position, Key)>,
+    ) -> Result<TransferPage, Refusal> {
+        let picture = self.picture.clone().expect("messages come after the picture");
         let (first, end) = rows::bounds(slice);
         let from = match &after {
-            Some((at, key)) if at.slice() == slice => {
-                let mut place = rows::placed(*at, key).to_vec();
-                place.push(0);
-                place
-            }
+            Some((at, key)) if at.slice() == slice => rows::place_after(&rows::placed(*at, key)),
             _ => first.to_vec(),
         };
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
         let limit = PageLimit { rows: limits::PAGE_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
-        let page = self.storage.scan(Space::Objects, &from, end, limit).map_err(Refusal::Storage)?;
-        let mut objects = Vec::new();
-        let mut last = None;
-        for (place, row) in &page.rows {
-            let key = rows::key_in(place).map_err(Refusal::Storage)?;
-            let at = Position::of(&key);
-            if picture.rings.all.preference_list(at).primaries().contains(asker) {
-                objects.push((key.clone(), rows::decode(row, &key).map_err(Refusal::Storage)?));
-            }
-            last = Some((at, key));
-        }
-        Ok(TransferPage { objects, next: last.filter(|_| page.more), floor: self.floor(slice) })
+        let page = rows::scan(&self.storage, &from, end, limit).map_err(Refusal::Storage)?;
+        let is_askers = |at| picture.rings.all.preference_list(at).primaries().contains(asker);
+        let damaged = page.damaged.iter().any(|key| is_askers(Position::of(key)));
+        page.damaged.iter().for_each(|key| self.begin_heal(key));
+        let next = page.next.as_deref().and_then(rows::place_before);
+        let found = page.found.into_iter().filter(|object| is_askers(object.at));
+        let objects = found.map(|object| (object.key, object.set)).collect();
+        Ok(TransferPage { objects, next, damaged, floor: self.floor(slice) })
     }
 
     /// The taking side.
@@ -261,6 +254,7 @@ impl<S: Storage> Shard<S> {
                     Refusal::NotSynced | Refusal::Storage(_) | Refusal::CoveredDot(_) | Refusal::Sealed => {
                         pull.asked = None;
                         pull.after = None;
+                        pull.damaged = false;
                         pull.due = Some(now + PAGE_TIMEOUT);
                     }
                 }
@@ -272,7 +266,9 @@ impl<S: Storage> Shard<S> {
         let given: BTreeMap<&Key, &SiblingSet> = page.objects.iter().map(|(key, set)| (key, set)).collect();
         let span = self.span_of(slice, &page);
         let merged = page.objects.iter().try_for_each(|(key, set)| self.merge(key, set).map(|_| ()));
-        if let Err(error) = merged.and_then(|()| self.bury_missing(from, span, &given, &page.floor)) {
+        // What the giver could not read is not dead for that.
+        let floor = if page.damaged { Floor::new() } else { page.floor.clone() };
+        if let Err(error) = merged.and_then(|()| self.bury_missing(from, span, &given, &floor)) {
             // The page is asked for again.
             self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
             return;
@@ -280,9 +276,16 @@ impl<S: Storage> Shard<S> {
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
         pull.floors.entry(from.clone()).or_insert(page.floor);
         pull.objects += u64::try_from(page.objects.len()).expect("a page is short");
+        pull.damaged |= page.damaged;
         if page.next.is_none() {
-            pull.done.insert(from.clone());
             pull.asked = None;
+            if core::mem::take(&mut pull.damaged) {
+                // It has not given all: it is asked again, once it has healed what it could not read.
+                pull.after = None;
+                pull.due = Some(self.effects.now + PAGE_TIMEOUT);
+                return;
+            }
+            pull.done.insert(from.clone());
         }
         pull.after = page.next;
         self.advance_pull(slice);
@@ -293,11 +296,7 @@ impl<S: Storage> Shard<S> {
     /// The places that a page speaks of: from the one before it to its last.
     fn span_of(&self, slice: Slice, page: &TransferPage) -> (Vec<u8>, Option<Vec<u8>>) {
         let (first, end) = rows::bounds(slice);
-        let behind = |(at, key): &(Position, Key)| {
-            let mut place = rows::placed(*at, key).to_vec();
-            place.push(0);
-            place
-        };
+        let behind = |(at, key): &(Position, Key)| rows::place_after(&rows::placed(*at, key));
         let after = self.pulls.get(&slice).and_then(|pull| pull.after.as_ref());
         let from = after.map_or_else(|| first.to_vec(), behind);
         (from, page.next.as_ref().map(behind).or_else(|| end.map(|end| end.to_vec())))
