@@ -20,6 +20,8 @@ mod round;
 mod rounds;
 mod rows;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod trees;
 

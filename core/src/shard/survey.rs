@@ -127,7 +127,7 @@ impl<S: Storage> Shard<S> {
 /// The last position of the arc of a slice that a position lies on.
 fn arc_end(ring: &Ring, slice: Slice, at: Position) -> Position {
     let after = ring.tokens().partition_point(|token| token.position < at);
-    ring.tokens().get(after).map_or(slice.last(), |token| token.position.min(slice.last()))
+    ring.tokens().get(after).map_or_else(|| slice.last(), |token| token.position.min(slice.last()))
 }
 
 /// Adds a key's live versions below the bound to the digest of its arc. Keys come in the order of the ring.

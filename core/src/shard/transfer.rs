@@ -154,7 +154,7 @@ impl<S: Storage> Shard<S> {
             rows::put_marks(&mut batch, slice, marks);
         }
         if let Ok(seq) = self.apply(batch) {
-            self.pulls.entry(slice).or_insert(Pull::new(None)).due = None;
+            self.pulls.entry(slice).or_insert_with(|| Pull::new(None)).due = None;
             self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, objects });
             if let Some(marks) = marks {
                 self.collection.marks.insert(slice, marks);
