@@ -60,6 +60,12 @@ pub const FORWARD_REPLY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 pub const PAGE_ROWS_MAX: u32 = 256;
 /// Bytes of objects in one page of a transfer (one object may exceed it alone).
 pub const PAGE_BYTES_MAX: u32 = 1_024 * 1_024;
+/// Most arcs of one slice in one message: far more than a slice has.
+pub const ARCS_MAX: usize = 65_536;
+/// Most deleted keys of a slice that one look for tombstones takes in.
+pub const TOMBSTONES_PER_LOOK: u32 = 1_000;
+/// Most objects that one step reads to compare, and most tombstones that it removes.
+pub const COLLECTION_ROWS_MAX: u32 = 256;
 /// Most comparisons that one shard has begun and not ended; with each peer it is one.
 pub const EXCHANGES_MAX: usize = 8;
 /// Nodes of a hash tree in one question, and listings of entries.

@@ -23,6 +23,7 @@
 //! still has a single span.
 
 mod dot;
+mod floor;
 mod issuer;
 mod malformed;
 mod siblings;
@@ -31,6 +32,7 @@ mod token;
 mod vector;
 
 pub use dot::Dot;
+pub use floor::Floor;
 pub use issuer::{FreshDot, IssueError, Issuer};
 pub use malformed::Malformed;
 pub use siblings::{SiblingSet, SpanLimit, UpdateError, Version};

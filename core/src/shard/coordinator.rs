@@ -29,7 +29,8 @@ impl<S: Storage> Shard<S> {
         let timeout = request.timeout.unwrap_or(self.start.config.request_timeout);
         let deadline = self.effects.now + timeout;
         let cause = self.effects.cause;
-        let operation = Coordination { origin, request, cause, deadline, due: deadline, stage: Stage::Queued };
+        let operation =
+            Coordination { origin, request, cause, deadline, due: deadline, stage: Stage::Queued, replacing: None };
         if let Err(error) = self.admit(&operation) {
             return self.reply(&operation, Err(error));
         }

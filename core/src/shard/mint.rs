@@ -29,6 +29,7 @@ impl<S: Storage> Shard<S> {
     /// The write's set, with the write in it under a fresh dot. `seen` is what a read before it has shown.
     pub(super) fn mint(&mut self, id: RequestId, seen: Option<&SiblingSet>) -> Result<Minted, RequestError> {
         let picture = self.picture.clone().expect("requests come after the picture");
+        let again = self.operations[&id].replacing.clone();
         let request = &self.operations[&id].request;
         let Operation::Write { value, context, request_key } = request.operation.clone() else {
             unreachable!("only writes mint dots");
@@ -37,19 +38,22 @@ impl<S: Storage> Shard<S> {
         let slice = Position::of(&key).slice();
         let wall = self.wall_now();
         let mut set = self.load(&key).map_err(RequestError::Storage)?;
+        let seen = seen.map(|seen| self.strip(slice, &set, seen));
+        let sealed = self.collection.marks.get(&slice).map(|marks| marks.sealed.get(self.start.actor));
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
-        if let Some(seen) = seen {
+        if let Some(seen) = seen.as_deref() {
             issuer.observe(set.context(), seen.context());
             if let Some(forgotten) = forgotten_dots(issuer, seen, &self.start.config) {
                 self.effects.push(Output::Control(NodeEvent(forgotten)));
             }
             rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
         }
-        if let Some(dot) = retried(&set, request_key) {
+        if let Some(dot) = retried(&set, request_key).filter(|_| again.is_none()) {
             let seen = set.context().clone();
             return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen })));
         }
         let replaces = match (&context, seen) {
+            _ if again.is_some() => again.unwrap_or_default(),
             (Some(context), _) => {
                 let mut context = decode_context(&picture, &key, context)?;
                 issuer.clamp(&mut context);
@@ -59,7 +63,8 @@ impl<S: Storage> Shard<S> {
             (None, None) => VersionVector::default(),
         };
         check_siblings(&set, &replaces)?;
-        let floor = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
+        let known = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
+        let floor = known.max(sealed.unwrap_or(0));
         let fresh = match issuer.next(floor) {
             Ok(fresh) => fresh,
             Err(IssueError::LeaseNeeded { upto }) => return Ok(Minted::LeaseNeeded { slice, upto }),

@@ -33,6 +33,9 @@ pub(super) struct Operation {
     /// When it is looked at next.
     pub(super) due: Time,
     pub(super) stage: Stage,
+    /// What a write replaces that gets a second dot, because an owner has sealed the first: what the first one replaced,
+    /// and the first one itself.
+    pub(super) replacing: Option<VersionVector>,
 }
 
 /// What it waits for.
