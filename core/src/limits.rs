@@ -20,6 +20,12 @@ pub const ACTORS_MAX: usize = 1_000;
 pub const SIBLINGS_MAX: usize = 100;
 /// Most live versions in a set that came from outside: repairs may pass [`SIBLINGS_MAX`], hostile bytes may not pass this.
 pub const SIBLINGS_WIRE_MAX: usize = 10_000;
+/// From this many siblings on a key is reported: somebody writes and never merges.
+pub const SIBLINGS_WARN: usize = 25;
+/// Most names of superseded versions that a store remembers of one key; beyond it the oldest are forgotten.
+pub const REQUESTS_REMEMBERED_MAX: usize = 128;
+/// Most names of superseded versions in a set that came from outside.
+pub const REQUESTS_WIRE_MAX: usize = 10_000;
 /// Greatest counter of a dot. Nobody issues so many; a larger one is malformed.
 pub const COUNTER_MAX: u64 = 1 << 62;
 /// Dots reserved durably at a time: after a crash at most this many counters of a slice are skipped.
@@ -28,6 +34,8 @@ pub const DOT_LEASE: u64 = 10_000;
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(60);
 /// Most spans of one actor in one sibling set. Each is the trace of a crash; the actor then closes its oldest gap.
 pub const SPANS_PER_ACTOR_MAX: usize = 16;
+/// Most prefixes of keys with a strategy of their own.
+pub const STRATEGIES_MAX: usize = 64;
 /// Most tokens of one node, whatever its weight: about a hundred times the usual share.
 pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
 /// Greatest replication factor.
@@ -52,5 +60,7 @@ pub const PAGE_BYTES_MAX: u32 = 1_024 * 1_024;
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
+const _: () = assert!(SIBLINGS_WARN < SIBLINGS_MAX);
+const _: () = assert!(REQUESTS_REMEMBERED_MAX < REQUESTS_WIRE_MAX);
 const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);
 const _: () = assert!(DOT_LEASE < COUNTER_MAX);

@@ -134,6 +134,21 @@ impl VersionVector {
         true
     }
 
+    /// No longer covers the dot. Says whether it did.
+    pub fn remove(&mut self, dot: Dot) -> bool {
+        let Some(span) = self.span_from(dot.actor, dot.counter.saturating_sub(1)).filter(|_| self.covers(dot)) else {
+            return false;
+        };
+        self.spans.remove(&(span.actor, span.after));
+        if span.after < dot.counter - 1 {
+            self.spans.insert((span.actor, span.after), dot.counter - 1);
+        }
+        if dot.counter < span.upto {
+            self.spans.insert((span.actor, dot.counter), span.upto);
+        }
+        true
+    }
+
     /// Covers everything that the other one covers. Says whether any of it is new.
     pub fn merge(&mut self, other: &Self) -> bool {
         other.iter().filter(|span| self.cover(*span)).count() > 0

@@ -14,6 +14,7 @@ use super::mint::{Minted, decode_context};
 use super::operation::{Operation as Coordination, Origin, Round, Stage, Standing, merge_all};
 use super::{LATE_ANSWERS, Operation, Output, Picture, RETRY_INTERVAL, RETRY_SOON, Reply, Request, Shard, Success};
 use crate::causality::{self, SiblingSet, VersionVector};
+use crate::config::Strategy;
 use crate::error::RequestError;
 use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
@@ -78,7 +79,12 @@ impl<S: Storage> Shard<S> {
         }
         match &operation.request.operation {
             Operation::Get => self.begin_reading(id),
-            Operation::Write { context: Some(_), request_key: None, .. } => self.begin_writing(id, None),
+            // What the last writer wins over, and whether a named write is here already, must be read first.
+            Operation::Write { context: Some(_), request_key: None, .. }
+                if picture.config.strategies.of(&key) == Strategy::Siblings =>
+            {
+                self.begin_writing(id, None);
+            }
             Operation::Write { .. } => self.take_turn(id, key),
         }
     }
@@ -269,7 +275,14 @@ impl<S: Storage> Shard<S> {
             }
             return;
         }
-        if !round.replied && self.merge(&key, held).is_ok() {
+        if round.replied {
+            return;
+        }
+        // The refused dot keeps the name, so that a retry finds it; the write itself goes on without.
+        if let Operation::Write { request_key, .. } = &mut operation.request.operation {
+            *request_key = None;
+        }
+        if self.merge(&key, held).is_ok() {
             self.begin_writing(id, Some(held.clone()));
         }
     }
@@ -345,11 +358,21 @@ impl<S: Storage> Shard<S> {
             self.note_quorum(id);
             self.leave_turn_of(id);
         }
-        let success = self.success(id, set, &seen);
+        let success = self.success(id, self.shown(id, set), &seen);
         let operation = self.operations[&id].clone();
         self.reply(&operation, Ok(success));
         self.reschedule(id);
         self.judge(id);
+    }
+
+    /// What of a set a reader is shown.
+    fn shown(&self, id: RequestId, set: SiblingSet) -> SiblingSet {
+        let picture = self.picture.as_ref().expect("requests come after the picture");
+        let request = &self.operations[&id].request;
+        match picture.config.strategies.of(&request.key) {
+            Strategy::Lww if request.kind() == OperationKind::Get => set.collapsed(),
+            Strategy::Lww | Strategy::Siblings => set,
+        }
     }
 
     fn success(&mut self, id: RequestId, set: SiblingSet, seen: &VersionVector) -> Success {

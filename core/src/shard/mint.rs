@@ -8,11 +8,12 @@ use alloc::vec::Vec;
 use super::barrier::Then;
 use super::operation::{Stage, Write};
 use super::{Operation, Picture, Shard, rows};
-use crate::causality::{self, Dot, IssueError, SiblingSet, Version, VersionVector};
+use crate::causality::{self, IssueError, RequestName, SiblingSet, Version, VersionVector};
+use crate::config::Strategy;
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
-use crate::id::{Key, RequestId, RequestKey};
+use crate::id::{Key, RequestId};
 use crate::limits;
 use crate::storage::{Batch, Storage, StorageError};
 
@@ -39,11 +40,13 @@ impl<S: Storage> Shard<S> {
             issuer.observe(set.context(), seen.context());
             rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
         }
-        if let Some(dot) = retried(&set, request_key) {
-            let seen = set.context().clone();
+        set.forget_requests(wall, self.start.config.repair.request_memory);
+        if let Some(dot) = request_key.and_then(|name| set.find_request(name)) {
+            // Nothing is minted: the replicas are sent what there is, until enough of them hold the write.
+            let seen = set.context_of(dot);
             return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen })));
         }
-        let replaces = match (&context, seen) {
+        let mut replaces = match (&context, seen) {
             (Some(context), _) => {
                 let mut context = decode_context(&picture, &key, context)?;
                 issuer.clamp(&mut context);
@@ -52,6 +55,10 @@ impl<S: Storage> Shard<S> {
             (None, Some(seen)) => seen.context().clone(),
             (None, None) => VersionVector::default(),
         };
+        if picture.config.strategies.of(&key) == Strategy::Lww {
+            // The last writer wins over all that is here, whatever it has seen and whatever the stamps say.
+            replaces.merge(set.context());
+        }
         check_siblings(&set, &replaces)?;
         let floor = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
         let fresh = match issuer.next(floor) {
@@ -65,7 +72,8 @@ impl<S: Storage> Shard<S> {
             // A stamp too far ahead is somebody's broken clock: it orders nothing here.
             let _ = self.clock.observe(version.stamp, wall);
         }
-        let version = Version { stamp: self.clock.now(wall), value, request: request_key };
+        let request = request_key.map(|name| RequestName::new(name, &replaces));
+        let version = Version { stamp: self.clock.now(wall), value, request };
         // The dot is above all that is covered, so this fails only on a context of more actors than a key can have.
         set.update(&replaces, fresh, version).map_err(|error| RequestError::InvalidContext(error.to_string()))?;
         let due = issuer.lease_due();
@@ -112,12 +120,6 @@ impl<S: Storage> Shard<S> {
             self.begin_writing(id, seen);
         }
     }
-}
-
-/// The dot of a write with this request key that the set still shows: the same write, sent again.
-fn retried(set: &SiblingSet, request_key: Option<RequestKey>) -> Option<Dot> {
-    let wanted = request_key?;
-    set.live().find(|(_, version)| version.request == Some(wanted)).map(|(dot, _)| dot)
 }
 
 /// A write may not add a sibling to a key that has as many as it may have. One that replaces some may.

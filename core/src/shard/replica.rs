@@ -58,10 +58,11 @@ impl<S: Storage> Shard<S> {
         Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
     }
 
-    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish.
+    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish. A retry
+    /// may be of a write that its coordinator knows to be superseded: that one is not fresh.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
         let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
-        if held.is_covered(fresh) && !held.contains(fresh) {
+        if set.contains(fresh) && held.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
         }
@@ -77,6 +78,7 @@ impl<S: Storage> Shard<S> {
             issuer.observe(held.context(), set.context());
         }
         if rows::merge(&mut held, set)? {
+            held.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
             self.store(key, &held)?;
         }
         Ok(held)
