@@ -4,8 +4,8 @@
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::id::Key;
 
 /// How many slices the ring is cut into, for ever: files do not depend on the number of threads.
@@ -29,15 +29,13 @@ impl Position {
     /// Where a key lies.
     #[must_use]
     pub fn of(key: &Key) -> Self {
-        Self::of_bytes(key.as_bytes())
+        Self(key.place())
     }
 
     /// Where the bytes lie.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        let digest = Sha256::digest(bytes);
-        let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has 32 bytes");
-        Self(u64::from_be_bytes(*first))
+        Self(digest::head(bytes))
     }
 
     /// The first 4 of the 8 bytes: the ring of 2^32 points that people see.

@@ -2,11 +2,14 @@
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::digest;
 use crate::limits;
 
 /// Why a text is not a name. Nothing was changed.
@@ -187,9 +190,13 @@ pub struct RequestId(pub u64);
 pub struct Token(pub u64);
 
 /// The key of an object: 1 to 1,024 bytes of UTF-8.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Key(Bytes);
+pub struct Key {
+    text: Bytes,
+    /// Where it lies on the ring: worked out once, for it is asked at every turn.
+    place: u64,
+}
 
 impl Key {
     /// Checks the length and makes the text a key.
@@ -203,13 +210,44 @@ impl Key {
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.0).expect("a key is only made from text")
+        core::str::from_utf8(&self.text).expect("a key is only made from text")
     }
 
     /// The key's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.text
+    }
+
+    /// Where it lies on the ring ([`crate::hash::Position::of`]).
+    pub(crate) const fn place(&self) -> u64 {
+        self.place
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
@@ -221,7 +259,8 @@ impl TryFrom<String> for Key {
         if length == 0 || length > limits::KEY_BYTES_MAX {
             return Err(NameError::Length { what: "a key", max: limits::KEY_BYTES_MAX, length });
         }
-        Ok(Self(Bytes::from(text.into_bytes())))
+        let place = digest::head(text.as_bytes());
+        Ok(Self { text: Bytes::from(text.into_bytes()), place })
     }
 }
 

@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod causality;
 pub mod config;
+mod digest;
 pub mod effects;
 pub mod error;
 pub mod event;

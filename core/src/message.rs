@@ -10,8 +10,9 @@ use crate::causality::{Dot, SiblingSet};
 use crate::config::ClusterConfig;
 use crate::event::{EventId, MessageKind};
 use crate::hash::{Position, Slice};
-use crate::id::{Address, ClusterId, Key, NodeId, RequestId};
+use crate::id::{ActorId, Address, ClusterId, Key, NodeId, RequestId};
 use crate::layout::{Layout, LayoutId};
+use crate::limits;
 use crate::membership::{Member, MembershipMessage};
 use crate::request::{Reply, Request};
 use crate::storage::StorageError;
@@ -57,6 +58,38 @@ pub enum NodeMessage {
     Membership(MembershipMessage),
     /// Who owns what, as the sender knows it.
     Layout(Layout),
+    /// This is the life of my store: do you remember a later one?
+    Life {
+        /// Under which name it issues dots.
+        actor: ActorId,
+        /// How often it was opened.
+        boot: u64,
+        /// Tells this process from another one of the same name.
+        nonce: u64,
+        /// A count that the store raises now and then, durably before it is told.
+        tick: u64,
+    },
+    /// The answer to that.
+    LifeAnswer {
+        /// As asked.
+        actor: ActorId,
+        /// As asked.
+        nonce: u64,
+        /// What is remembered.
+        verdict: LifeVerdict,
+    },
+}
+
+/// What a member remembers of another one's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LifeVerdict {
+    /// Nothing later, and this life from now on, durably.
+    Confirmed,
+    /// A later life: the store is an old copy or a clone.
+    Stale {
+        /// The greatest boot number that is remembered.
+        boot: u64,
+    },
 }
 
 /// What a node says that wants to be a member, or is one and comes back.
@@ -251,6 +284,7 @@ impl Message {
                     | MembershipMessage::Records { .. } => MessageKind::Gossip,
                 },
                 NodeMessage::Layout(_) => MessageKind::Layout,
+                NodeMessage::Life { .. } | NodeMessage::LifeAnswer { .. } => MessageKind::Life,
             },
             Self::Shard(_, message) => match message {
                 ShardMessage::Read { .. } => MessageKind::Read,
@@ -296,6 +330,9 @@ impl Message {
 impl NodeMessage {
     fn validate(&self) -> Result<(), String> {
         let text = |error: &dyn core::fmt::Display| alloc::format!("{error}");
+        let counts = |count: u64| {
+            if count < limits::COUNTER_MAX { Ok(()) } else { Err(alloc::format!("{count}: nothing is counted so far")) }
+        };
         match self {
             Self::Join(join) => join.member.check().map_err(|error| text(&error)),
             Self::Welcome(welcome) => {
@@ -306,6 +343,9 @@ impl NodeMessage {
             // Membership checks its own, which needs to know the sender.
             Self::Membership(_) => Ok(()),
             Self::Layout(layout) => layout.validate().map_err(|error| text(&error)),
+            Self::Life { boot, tick, .. } => counts(*boot).and_then(|()| counts(*tick)),
+            Self::LifeAnswer { verdict: LifeVerdict::Stale { boot }, .. } => counts(*boot),
+            Self::LifeAnswer { verdict: LifeVerdict::Confirmed, .. } => Ok(()),
         }
     }
 }

@@ -148,7 +148,7 @@ fn a_crashed_node_is_found_dead_in_eight_seconds_and_alive_three_after_its_retur
     assert_eq!(get(&mut world, "bob", "A", "cart"), ["eggs"]);
     world.apply(&Action::Restart { node: node("B") });
     wait(&mut world, Duration::from_secs(3), "B is alive again", |world| {
-        beliefs(world, "B") == [(State::Alive, false); 2]
+        beliefs(world, "B") == [(State::Alive, false); 2] && settled(world)
     });
     assert_eq!(get(&mut world, "bob", "B", "cart"), ["eggs"]);
 }

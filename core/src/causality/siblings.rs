@@ -201,6 +201,11 @@ impl SiblingSet {
         for sibling in self.live.keys().filter(|sibling| **sibling != dot) {
             seen.remove(*sibling);
         }
+        if seen.len() > limits::ACTORS_MAX {
+            // So many holes that no context could say them: then only the version itself.
+            seen = VersionVector::new();
+            seen.insert(dot);
+        }
         seen
     }
 
@@ -617,6 +622,26 @@ mod tests {
         let set =
             set(&[(A, 0, 1), (B, 0, 1)], vec![(dot(A, 1), version(10, Some("1"))), (dot(B, 1), version(10, None))]);
         assert_eq!(set.newest().map(|(dot, _)| dot), Some(dot(A, 1)));
+    }
+
+    #[test]
+    fn whoever_is_told_of_one_version_has_not_seen_its_siblings() {
+        let live = vec![(dot(A, 2), version(10, Some("1"))), (dot(A, 3), version(20, Some("2")))];
+        let set = set(&[(A, 0, 3), (B, 0, 4)], live);
+        let seen = set.context_of(dot(A, 2));
+        let expected = [(A, 0, 2), (B, 0, 4)].map(|(actor, after, upto)| DotSpan { actor, after, upto });
+        assert_eq!(seen.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(set.context_of(dot(B, 1)).get(A), 1, "of a superseded one, neither of the two");
+    }
+
+    #[test]
+    fn the_last_writer_is_the_newest_and_no_context_is_lost() {
+        let live = vec![(dot(A, 1), version(10, Some("1"))), (dot(B, 1), version(20, None))];
+        let both = set(&[(A, 0, 1), (B, 0, 1)], live);
+        let collapsed = both.collapsed();
+        assert_eq!(collapsed.live().map(|(dot, _)| dot).collect::<Vec<_>>(), [dot(B, 1)]);
+        assert!(collapsed.is_deleted(), "a deletion wins as well");
+        assert_eq!(collapsed.context(), both.context());
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Which dots are known. A set of dots, written as spans; never holds what the dots stand for.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
-use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +49,8 @@ impl fmt::Debug for DotSpan {
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<WireSpan>", into = "Vec<WireSpan>")]
 pub struct VersionVector {
-    /// Where a span begins to where it ends.
-    spans: BTreeMap<(ActorId, u64), u64>,
+    /// In the order of actors and counters. A vector of a key has a few spans: a sorted list takes one allocation.
+    spans: Vec<DotSpan>,
 }
 
 /// A span as it travels: actor, `after`, number of dots.
@@ -62,7 +60,7 @@ impl VersionVector {
     /// The vector that covers nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { spans: BTreeMap::new() }
+        Self { spans: Vec::new() }
     }
 
     /// Whether it covers nothing.
@@ -114,38 +112,39 @@ impl VersionVector {
     /// # Panics
     /// When the span is empty or reaches above [`limits::COUNTER_MAX`].
     pub fn cover(&mut self, span: DotSpan) -> bool {
-        let DotSpan { actor, mut after, mut upto } = span;
-        assert!(after < upto && upto <= limits::COUNTER_MAX, "{span:?} is not a span");
-        if let Some(left) = self.span_from(actor, after)
-            && left.upto >= after
-        {
-            if left.upto >= upto {
-                return false;
-            }
-            after = left.after;
+        assert!(span.after < span.upto && span.upto <= limits::COUNTER_MAX, "{span:?} is not a span");
+        // The spans that it overlaps or touches become one with it.
+        let first = self.spans.partition_point(|left| (left.actor, left.upto) < (span.actor, span.after));
+        let touched =
+            self.spans[first..].iter().take_while(|right| (right.actor, right.after) <= (span.actor, span.upto));
+        let last = first + touched.count();
+        let Some(one) = self.spans[first..last].first().copied() else {
+            self.spans.insert(first, span);
+            return true;
+        };
+        if one.after <= span.after && span.upto <= one.upto {
+            return false;
         }
-        loop {
-            let right = (Bound::Excluded((actor, after)), Bound::Included((actor, upto)));
-            let Some((&start, &end)) = self.spans.range(right).next() else { break };
-            upto = upto.max(end);
-            self.spans.remove(&start);
-        }
-        self.spans.insert((actor, after), upto);
+        let upto = self.spans[last - 1].upto.max(span.upto);
+        self.spans[first] = DotSpan { actor: span.actor, after: one.after.min(span.after), upto };
+        self.spans.drain(first + 1..last);
         true
     }
 
     /// No longer covers the dot. Says whether it did.
-    pub fn remove(&mut self, dot: Dot) -> bool {
-        let Some(span) = self.span_from(dot.actor, dot.counter.saturating_sub(1)).filter(|_| self.covers(dot)) else {
+    pub(super) fn remove(&mut self, dot: Dot) -> bool {
+        let Some(index) = self
+            .spans
+            .iter()
+            .position(|span| span.actor == dot.actor && span.after < dot.counter && dot.counter <= span.upto)
+        else {
             return false;
         };
-        self.spans.remove(&(span.actor, span.after));
-        if span.after < dot.counter - 1 {
-            self.spans.insert((span.actor, span.after), dot.counter - 1);
-        }
-        if dot.counter < span.upto {
-            self.spans.insert((span.actor, dot.counter), span.upto);
-        }
+        let span = self.spans[index];
+        let below = DotSpan { upto: dot.counter - 1, ..span };
+        let above = DotSpan { after: dot.counter, ..span };
+        let left = [below, above].into_iter().filter(|part| part.after < part.upto);
+        self.spans.splice(index..=index, left);
         true
     }
 
@@ -156,21 +155,22 @@ impl VersionVector {
 
     /// The spans, in the order of actors and counters.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = DotSpan> {
-        self.spans.iter().map(|(&(actor, after), &upto)| DotSpan { actor, after, upto })
+        self.spans.iter().copied()
     }
 
     /// The spans of one actor, in order.
     pub fn spans_of(&self, actor: ActorId) -> impl DoubleEndedIterator<Item = DotSpan> {
-        let spans = self.spans.range((actor, 0)..=(actor, u64::MAX));
-        spans.map(|(&(actor, after), &upto)| DotSpan { actor, after, upto })
+        let first = self.spans.partition_point(|span| span.actor < actor);
+        let count = self.spans[first..].partition_point(|span| span.actor == actor);
+        self.spans[first..first + count].iter().copied()
     }
 
     /// Gives up all dots of the actor above `upto`. Says whether there were any.
     pub(super) fn truncate(&mut self, actor: ActorId, upto: u64) -> bool {
         let before = self.get(actor);
-        self.spans.retain(|&(of, after), _| of != actor || after < upto);
-        if let Some((_, last)) = self.spans.range_mut((actor, 0)..=(actor, u64::MAX)).next_back() {
-            *last = upto.min(*last);
+        self.spans.retain(|span| span.actor != actor || span.after < upto);
+        for span in self.spans.iter_mut().filter(|span| span.actor == actor) {
+            span.upto = span.upto.min(upto);
         }
         before > upto
     }
@@ -190,8 +190,8 @@ impl VersionVector {
 
     /// The actor's last span that begins at `after` or earlier.
     fn span_from(&self, actor: ActorId, after: u64) -> Option<DotSpan> {
-        let (&(_, after), &upto) = self.spans.range((actor, 0)..=(actor, after)).next_back()?;
-        Some(DotSpan { actor, after, upto })
+        let behind = self.spans.partition_point(|span| (span.actor, span.after) <= (actor, after));
+        self.spans[..behind].last().copied().filter(|span| span.actor == actor)
     }
 }
 
@@ -226,17 +226,15 @@ impl TryFrom<Vec<WireSpan>> for VersionVector {
             return Err(Malformed::SpanCount { found: wire.len() });
         }
         let mut vector = Self::new();
-        let mut last: Option<DotSpan> = None;
         for (actor, after, count) in wire {
             let upto = after.checked_add(count).filter(|&upto| after < upto && upto <= limits::COUNTER_MAX);
             let Some(upto) = upto else {
                 return Err(Malformed::Span { actor, after, count });
             };
-            if last.is_some_and(|last| (last.actor, last.upto) >= (actor, after)) {
+            if vector.spans.last().is_some_and(|last| (last.actor, last.upto) >= (actor, after)) {
                 return Err(Malformed::SpanOrder { actor, after });
             }
-            last = Some(DotSpan { actor, after, upto });
-            vector.spans.insert((actor, after), upto);
+            vector.spans.push(DotSpan { actor, after, upto });
         }
         Ok(vector)
     }

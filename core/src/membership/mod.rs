@@ -45,7 +45,7 @@ pub use message::{
 pub use rumor::Rumor;
 
 use crate::config::Timing;
-use crate::id::NodeId;
+use crate::id::{ActorId, NodeId};
 use crate::rng::Rng;
 use crate::time::Time;
 use health::Health;
@@ -267,6 +267,23 @@ impl Membership {
                 self.learn(now, from, claim, out);
             }
         }
+        self.settle(now);
+    }
+
+    /// This node's store has got another actor, with another boot number: everybody is told.
+    pub fn renew(&mut self, now: Time, actor: ActorId, boot: u64, out: &mut Effects) {
+        (self.own_mut().member.actor, self.own_mut().member.boot) = (actor, boot);
+        if self.stage == Stage::Gone {
+            return;
+        }
+        self.begin(now, out);
+        let own = self.own_mut();
+        own.member.incarnation = own.member.incarnation.saturating_add(1).min(INCARNATION_MAX);
+        let own = own.claim();
+        out.persist = true;
+        let (node, by, incarnation) = (self.me.clone(), self.me.clone(), own.member.incarnation);
+        out.changes.push(Change { node, kind: ChangeKind::Updated, incarnation, by, why: Why::Announced });
+        self.spread(now, own);
         self.settle(now);
     }
 

@@ -109,6 +109,8 @@ pub(crate) enum ToShard {
     Founded,
     /// This store enters another cluster: what it does not hold is unknown.
     Entered,
+    /// This store has a new actor: it issues under it from now on, and what it does not hold is unknown.
+    Reborn { actor: ActorId, boot: u64 },
 }
 
 /// What a shard tells its control plane. Opaque to the shell, which only carries it.
@@ -118,7 +120,9 @@ pub struct NodeEvent(pub(crate) FromShard);
 #[derive(Clone, Debug)]
 pub(crate) enum FromShard {
     /// A slice holds everything that this node owns of it in this cluster, durably.
-    Synced { cluster: ClusterId, slice: Slice, objects: u64 },
+    Synced { cluster: ClusterId, actor: ActorId, slice: Slice, objects: u64 },
+    /// A peer knows dots of this actor that the store never issued: the store has forgotten them.
+    Forgotten { actor: ActorId },
     /// There are objects in this store.
     HoldsData,
     /// A peer named this layout.

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::life::Trial;
 use super::rows::ConfigText;
 use super::{Identity, Node, Output, ShardEvent, ToShard};
 use crate::event::EventKind;
@@ -80,6 +81,14 @@ impl<S: Storage> Node<S> {
         self.rings = Rings::new(self.layout.clone(), &config.cluster);
         self.save_identity(identity);
         self.effects.event_as_cause(|| EventKind::Founded { cluster: identity.cluster });
+        self.effects.push(Output::Shards(ShardEvent(ToShard::Founded)));
+    }
+
+    /// Comes back to a cluster of this node alone, under a new actor: what its store lacks does not exist.
+    pub(super) fn go_on_alone(&mut self) {
+        let actor = self.actor();
+        let reason = String::from("nobody but this store knows what it issued before");
+        self.effects.event_as_cause(|| EventKind::ActorMinted { actor, reason });
         self.effects.push(Output::Shards(ShardEvent(ToShard::Founded)));
     }
 
@@ -206,8 +215,13 @@ impl<S: Storage> Node<S> {
 
     /// Becomes a member of a cluster it did not belong to.
     fn enter(&mut self, from: &NodeId, welcome: &Welcome) {
+        if self.identity.is_some() {
+            // The marks of the cluster before must not count in this one, whatever crashes.
+            self.mint_actor(self.boot, "this store enters another cluster");
+        }
         self.layout = welcome.layout.clone();
         self.rings = Rings::new(self.layout.clone(), &self.start.config.cluster);
+        self.trial = Trial::new(true, self.effects.now);
         self.synced = 0;
         self.save_identity(Identity { cluster: welcome.cluster, secret: welcome.secret });
         let (cluster, through) = (welcome.cluster, from.clone());

@@ -6,6 +6,7 @@
 
 mod interface;
 mod join;
+mod life;
 mod rows;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +19,7 @@ pub(crate) use self::interface::{FromShard, Identity, ToShard};
 pub use self::interface::{Input, NodeEvent, Output, Picture, ShardEvent, Start};
 pub use self::join::JoinError;
 use self::join::{Introduction, Joining};
+use self::life::{Lives, Trial};
 pub use self::rows::StartError;
 use crate::causality::ContextSecret;
 use crate::effects::{Effects, Outputs};
@@ -54,6 +56,12 @@ pub struct Node<S> {
     /// Tells this process from another one of the same name.
     nonce: u64,
     boot: u64,
+    /// Counts the ticks of this store, told to others once durable.
+    ticks: u64,
+    /// Whether this store is the one that the others remember.
+    trial: Trial,
+    /// What this node remembers of the stores of the others.
+    lives: BTreeMap<NodeId, Lives>,
     holds_data: bool,
     /// The slices that are synced, one bit each.
     synced: u64,
@@ -61,6 +69,7 @@ pub struct Node<S> {
     layout_due: Time,
     /// What goes out once its batch is durable.
     held: VecDeque<(Seq, Output)>,
+    /// The last batch that what goes out depends on.
     applied: Seq,
     durable: Seq,
     /// What [`Node::start`] began; it goes out with the first step.
@@ -106,6 +115,10 @@ impl<S: Storage> Node<S> {
             introductions: Vec::new(),
             nonce,
             boot: rows.boot,
+            ticks: rows.ticks,
+            // Whoever is alone has nobody to ask, and a new actor.
+            trial: Trial::new(rows.minted, now),
+            lives: rows.lives,
             holds_data: false,
             synced: 0,
             objects_pulled: 0,
@@ -121,6 +134,9 @@ impl<S: Storage> Node<S> {
         node.save_store();
         node.save_members(true);
         node.tell_addresses();
+        if rows.minted && node.identity.is_some() {
+            node.go_on_alone();
+        }
         if node.identity.is_none() && node.joining.seeds.is_empty() {
             node.found();
         }
@@ -177,7 +193,14 @@ impl<S: Storage> Node<S> {
                 }
             }
             NodeMessage::Layout(layout) if ours => self.on_layout(&from, &layout),
-            NodeMessage::Membership(_) | NodeMessage::Layout(_) => {
+            NodeMessage::Life { actor, boot, nonce, tick } if ours => self.on_life(&from, actor, boot, nonce, tick),
+            NodeMessage::LifeAnswer { actor, nonce, verdict } if ours => {
+                self.on_life_answer(&from, actor, nonce, verdict);
+            }
+            NodeMessage::Membership(_)
+            | NodeMessage::Layout(_)
+            | NodeMessage::Life { .. }
+            | NodeMessage::LifeAnswer { .. } => {
                 self.reject(from, "it belongs to another cluster, or one of us to none yet".to_string());
             }
         }
@@ -192,14 +215,19 @@ impl<S: Storage> Node<S> {
 
     fn on_shard(&mut self, event: FromShard) {
         match event {
-            // A shard that has not heard yet that this node entered another cluster speaks of the one before.
-            FromShard::Synced { cluster, .. } if self.cluster() != Some(cluster) => {}
+            // A shard that has not heard yet that this node entered another cluster, or that its store has another actor,
+            // speaks of the one before.
+            FromShard::Synced { cluster, actor, .. } if self.cluster() != Some(cluster) || self.actor() != actor => {}
             FromShard::Synced { slice, objects, .. } => {
                 self.synced |= 1 << slice.number();
                 self.objects_pulled += objects;
                 self.settle_if_synced();
             }
             FromShard::HoldsData => self.holds_data = true,
+            FromShard::Forgotten { actor } if actor == self.actor() => {
+                self.on_forgotten("another store knows of writes here that this store has forgotten");
+            }
+            FromShard::Forgotten { .. } => {}
             FromShard::LayoutSeen(layout) => self.learn_layout(&layout),
             FromShard::PeerBehind(peer) => self.send(peer, NodeMessage::Layout(self.layout.clone())),
             FromShard::NoAnswer(peer) => {
@@ -235,6 +263,7 @@ impl<S: Storage> Node<S> {
             self.layout_due = now + LAYOUT_INTERVAL;
             self.spread_layout(1);
         }
+        self.life_on_time();
         self.join_on_time();
         self.end_introductions();
     }
@@ -259,13 +288,19 @@ impl<S: Storage> Node<S> {
             let entry = AddressBookEntry { node: member.node.clone(), address: member.address.clone() };
             self.effects.push(Output::Address(entry));
             self.note_introduced(&member);
+            self.hear_of_life(&member);
         }
         self.effects.event(|| EventKind::MemberChanged { change });
     }
 
     fn learn_layout(&mut self, theirs: &Layout) {
+        let alone = self.layout.len() == 1;
         if self.layout.merge(theirs) {
             self.layout_changed();
+            // Whoever is alone lets the next one in itself, durably first: only an old copy can hear of it from others.
+            if alone && self.layout.len() > 1 {
+                self.on_forgotten("a layout names other owners, and this store has forgotten them");
+            }
         }
     }
 
@@ -278,6 +313,7 @@ impl<S: Storage> Node<S> {
         let (version, owners) = (self.rings.id.version, self.layout.len());
         let owners = u32::try_from(owners).unwrap_or(u32::MAX);
         self.effects.event_as_cause(|| EventKind::LayoutChanged { version, owners });
+        self.ask_new_members();
         self.spread_layout(LAYOUT_FANOUT);
     }
 
@@ -304,9 +340,14 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Shows the shards a new picture where the old one no longer fits.
+    /// Has the shards shown a picture again, whatever they were shown.
+    const fn show_anew(&mut self) {
+        self.shown = None;
+    }
+
+    /// Shows the shards a new picture where the old one no longer fits; none before this store is sure of itself.
     fn show_picture(&mut self) {
-        let Some(identity) = self.identity else { return };
+        let Some(identity) = self.identity.filter(|_| self.trial.is_sure()) else { return };
         let down: BTreeSet<NodeId> = self
             .membership
             .members()
@@ -314,8 +355,7 @@ impl<S: Storage> Node<S> {
             .filter(|member| matches!(member.state, State::Dead | State::Left))
             .map(|member| member.node.clone())
             .collect();
-        let issuers: BTreeMap<ActorId, NodeId> =
-            self.membership.members().map(|known| (known.member.actor, known.member.node.clone())).collect();
+        let issuers = self.issuers();
         let mut hasher = StableHasher::new();
         hasher.u64(self.rings.id.hash);
         down.iter().for_each(|node| hasher.bytes(node.as_str().as_bytes()));
@@ -335,6 +375,14 @@ impl<S: Storage> Node<S> {
             issuers,
         };
         self.effects.push(Output::Shards(ShardEvent(ToShard::Picture(Arc::new(picture)))));
+    }
+
+    /// Which node's store each actor is or was, as far as it is remembered.
+    fn issuers(&self) -> BTreeMap<ActorId, NodeId> {
+        let past =
+            self.lives.iter().flat_map(|(node, lives)| lives.0.iter().map(move |life| (life.actor, node.clone())));
+        let now = self.membership.members().map(|known| (known.member.actor, known.member.node.clone()));
+        past.chain(now).collect()
     }
 
     fn tell_addresses(&mut self) {
@@ -366,12 +414,12 @@ impl<S: Storage> Node<S> {
         self.effects.event(|| EventKind::Rejected { from, reason });
     }
 
-    fn apply(&mut self, batch: Batch) -> Result<(), StorageError> {
+    /// Writes what nothing that goes out depends on.
+    fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError> {
         match self.storage.apply(batch) {
             Ok(seq) => {
-                self.applied = seq;
                 self.effects.push(Output::Sync { upto: seq });
-                Ok(())
+                Ok(seq)
             }
             Err(error) => {
                 self.effects.event(|| EventKind::StorageFailed { reason: error.to_string() });
@@ -380,10 +428,11 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Writes what this node acts on from now on: without it the process must not go on.
+    /// Writes what this node acts on from now on: what goes out waits for it, and without it the process must not go on.
     fn must_apply(&mut self, batch: Batch) {
-        if let Err(error) = self.apply(batch) {
-            self.effects.push(Output::Failed(error));
+        match self.apply(batch) {
+            Ok(seq) => self.applied = seq,
+            Err(error) => self.effects.push(Output::Failed(error)),
         }
     }
 
@@ -411,7 +460,8 @@ impl<S: Storage> Node<S> {
         let membership = self.membership.next_wake().filter(|_| member);
         let layout = Some(self.layout_due).filter(|_| member);
         let introductions = self.introductions.iter().map(|introduction| introduction.until).min();
-        [membership, layout, self.joining.next_wake(), introductions].into_iter().flatten().min()
+        let life = self.trial.next_wake().filter(|_| member);
+        [membership, layout, life, self.joining.next_wake(), introductions].into_iter().flatten().min()
     }
 
     /// This node's name.
@@ -457,6 +507,9 @@ impl<S: Storage> Node<S> {
             let seeds: Vec<&str> = self.joining.seeds.iter().map(Address::as_str).collect();
             let reason = self.joining.refusal.as_deref().unwrap_or("no seed has answered yet");
             return Some(alloc::format!("it is not yet a member of a cluster ({}: {reason})", seeds.join(", ")));
+        }
+        if !self.trial.is_sure() {
+            return Some("it is asking the other members whether its store is the one that they remember".to_string());
         }
         if !self.is_synced() {
             let synced = self.synced.count_ones();

@@ -1,22 +1,27 @@
 //! What the control plane remembers over a restart, and in which rows. Decides nothing but whether a store is usable.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::life::Lives;
 use super::{Identity, Node, Start};
 use crate::config::ClusterConfig;
 use crate::id::{ActorId, NodeId};
 use crate::layout::Layout;
 use crate::membership::Member;
 use crate::rng::Rng;
-use crate::storage::{Batch, Space, Storage, StorageError};
+use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
 
 const STORE: &[u8] = b"node/store";
 const IDENTITY: &[u8] = b"node/identity";
 const MEMBERS: &[u8] = b"node/members";
 pub(super) const LAYOUT: &[u8] = b"node/layout";
+/// Before the name of a node: what is remembered of its lives.
+const LIFE: &str = "node/life/";
 
 /// Why a node cannot start with its store. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +71,7 @@ struct StoreRow {
     node: NodeId,
     actor: ActorId,
     boot: u64,
+    ticks: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,21 +90,28 @@ struct MembersRow {
 pub(super) struct Rows {
     pub(super) actor: ActorId,
     pub(super) boot: u64,
+    pub(super) ticks: u64,
+    /// Whether the actor was minted for this start.
+    pub(super) minted: bool,
     pub(super) incarnation: u64,
     pub(super) identity: Option<Identity>,
     pub(super) members: Vec<Member>,
+    pub(super) lives: BTreeMap<NodeId, Lives>,
     pub(super) layout: Layout,
 }
 
 impl Rows {
-    /// Reads the store and counts this start. A store without rows is a new one and gets an actor of its own.
+    /// Reads the store and counts this start. A store without rows is a new one and gets an actor of its own, and so does
+    /// one of which no other node knows.
     pub(super) fn read<S: Storage>(storage: &S, start: &Start, rng: &mut Rng) -> Result<Self, StartError> {
-        let minted = ActorId(rng.u128());
+        let fresh = ActorId(rng.u128());
+        let layout: Layout = read(storage, LAYOUT, "node/layout")?.unwrap_or_default();
         let store = read::<_, StoreRow>(storage, STORE, "node/store")?;
-        let (actor, boot) = match store {
+        let (actor, boot, ticks) = match store {
             Some(row) if row.node != start.node => return Err(StartError::OtherNode { owner: row.node }),
-            Some(row) => (row.actor, row.boot + 1),
-            None => (minted, 1),
+            Some(row) if layout.len() <= 1 => (fresh, row.boot.saturating_add(1), row.ticks),
+            Some(row) => (row.actor, row.boot.saturating_add(1), row.ticks),
+            None => (fresh, 1, 0),
         };
         let identity = read::<_, IdentityRow>(storage, IDENTITY, "node/identity")?;
         if let Some(row) = &identity
@@ -111,12 +124,36 @@ impl Rows {
         Ok(Self {
             actor,
             boot,
+            ticks,
+            minted: actor == fresh,
             incarnation: members.incarnation + 1,
             identity: identity.map(|row| row.identity),
             members: members.others,
-            layout: read(storage, LAYOUT, "node/layout")?.unwrap_or_default(),
+            lives: read_lives(storage)?,
+            layout,
         })
     }
+}
+
+/// Where the lives of a node are remembered.
+pub(super) fn life_key(node: &NodeId) -> Vec<u8> {
+    let mut key = String::from(LIFE);
+    key.push_str(node.as_str());
+    key.into_bytes()
+}
+
+fn read_lives<S: Storage>(storage: &S) -> Result<BTreeMap<NodeId, Lives>, StartError> {
+    let damaged = || StartError::Row("node/life");
+    let limit = PageLimit { rows: u32::MAX, bytes: u32::MAX };
+    let mut lives = BTreeMap::new();
+    // `0` follows `/`: the end of all names.
+    let page = storage.scan(Space::Meta, LIFE.as_bytes(), Some(b"node/life0"), limit)?;
+    for (key, row) in page.rows {
+        let name = core::str::from_utf8(&key[LIFE.len()..]).map_err(|_| damaged())?;
+        let node = NodeId::new(name).map_err(|_| damaged())?;
+        lives.insert(node, postcard::from_bytes(&row).map_err(|_| damaged())?);
+    }
+    Ok(lives)
 }
 
 fn read<S: Storage, T: DeserializeOwned>(storage: &S, key: &[u8], name: &'static str) -> Result<Option<T>, StartError> {
@@ -133,10 +170,15 @@ pub(super) fn encode(row: &impl Serialize) -> Vec<u8> {
 
 impl<S: Storage> Node<S> {
     pub(super) fn save_store(&mut self) {
-        let row = StoreRow { node: self.start.node.clone(), actor: self.actor(), boot: self.boot };
+        let batch = self.store_row();
+        self.must_apply(batch);
+    }
+
+    pub(super) fn store_row(&self) -> Batch {
+        let row = StoreRow { node: self.start.node.clone(), actor: self.actor(), boot: self.boot, ticks: self.ticks };
         let mut batch = Batch::default();
         batch.put(Space::Meta, STORE, encode(&row));
-        self.must_apply(batch);
+        batch
     }
 
     /// Remembers everybody. The list alone can be learned again; an incarnation that was shown must not be forgotten.

@@ -62,6 +62,13 @@ impl Barrier {
         }
     }
 
+    /// Gives up what would extend leases.
+    pub(super) fn forget_leases(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|(_, then)| !matches!(then, Then::Leased { .. }));
+        }
+    }
+
     /// Everything up to this batch is durable: gives back what waited for it, in the order it came.
     pub(super) fn durable(&mut self, upto: Seq) -> Vec<(Option<EventId>, Then)> {
         self.durable = self.durable.max(upto);

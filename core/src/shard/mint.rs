@@ -7,14 +7,16 @@ use alloc::vec::Vec;
 
 use super::barrier::Then;
 use super::operation::{Stage, Write};
-use super::{Operation, Picture, Shard, rows};
-use crate::causality::{self, IssueError, RequestName, SiblingSet, Version, VersionVector};
-use crate::config::Strategy;
+use super::{Operation, Output, Picture, Shard, rows};
+use crate::causality::{self, IssueError, Issuer, RequestName, SiblingSet, Version, VersionVector};
+use crate::config::{Config, Strategy};
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
 use crate::id::{Key, RequestId};
 use crate::limits;
+use crate::node::{FromShard, NodeEvent};
+use crate::planted::PlantedBug;
 use crate::storage::{Batch, Storage, StorageError};
 
 /// What came of minting a dot.
@@ -38,13 +40,16 @@ impl<S: Storage> Shard<S> {
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
         if let Some(seen) = seen {
             issuer.observe(set.context(), seen.context());
+            if let Some(forgotten) = forgotten_dots(issuer, seen, &self.start.config) {
+                self.effects.push(Output::Control(NodeEvent(forgotten)));
+            }
             rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
         }
         set.forget_requests(wall, self.start.config.repair.request_memory);
         if let Some(dot) = request_key.and_then(|name| set.find_request(name)) {
             // Nothing is minted: the replicas are sent what there is, until enough of them hold the write.
             let seen = set.context_of(dot);
-            return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen })));
+            return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen, again: true })));
         }
         let mut replaces = match (&context, seen) {
             (Some(context), _) => {
@@ -87,7 +92,7 @@ impl<S: Storage> Shard<S> {
         }
         let mut seen = replaces;
         seen.insert(fresh.dot());
-        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen })))
+        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen, again: false })))
     }
 
     /// Reserves dots durably; writes that need them go on then.
@@ -106,10 +111,15 @@ impl<S: Storage> Shard<S> {
     pub(super) fn on_leased(&mut self, slice: Slice, upto: u64) {
         self.leasing.retain(|of, under_way| *of != slice || *under_way > upto);
         self.issuers.get_mut(&slice).expect("a lease of an own slice").extended(upto);
+        self.mint_again(|of| of == slice);
+    }
+
+    /// Writes that wait for dots of these slices try again.
+    pub(super) fn mint_again(&mut self, slices: impl Fn(Slice) -> bool) {
         let waiting: Vec<(RequestId, Option<SiblingSet>)> = self
             .operations
             .iter()
-            .filter(|(_, operation)| Position::of(&operation.request.key).slice() == slice)
+            .filter(|(_, operation)| slices(Position::of(&operation.request.key).slice()))
             .filter_map(|(id, operation)| match &operation.stage {
                 Stage::Leasing { seen } => Some((*id, seen.clone())),
                 _ => None,
@@ -120,6 +130,14 @@ impl<S: Storage> Shard<S> {
             self.begin_writing(id, seen);
         }
     }
+}
+
+/// What to tell the control plane if a set knows dots of the issuer's actor that it never issued: this store has forgotten
+/// them.
+pub(super) fn forgotten_dots(issuer: &Issuer, set: &SiblingSet, config: &Config) -> Option<FromShard> {
+    let trusting = config.has_bug(PlantedBug::ReuseDot) || config.has_bug(PlantedBug::TrustOldCopy);
+    let forgotten = set.context().get(issuer.actor()) > issuer.issued() && !trusting;
+    forgotten.then(|| FromShard::Forgotten { actor: issuer.actor() })
 }
 
 /// A write may not add a sibling to a key that has as many as it may have. One that replaces some may.

@@ -6,9 +6,13 @@
 
 mod barrier;
 mod coordinator;
+mod forwarding;
 mod mint;
 mod operation;
+mod outcome;
 mod replica;
+mod round;
+mod rounds;
 mod rows;
 mod transfer;
 
@@ -165,7 +169,7 @@ impl<S: Storage> Shard<S> {
             issuers: rows.issuers,
             leasing: BTreeMap::new(),
             barrier: Barrier::default(),
-            next_request: (start.boot & 0xffff_ffff) << 32,
+            next_request: first_request(start.boot),
             operations: BTreeMap::new(),
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
@@ -231,6 +235,7 @@ impl<S: Storage> Shard<S> {
             ToShard::Picture(picture) => self.on_picture(picture),
             ToShard::Founded => self.start.slices.clone().into_iter().for_each(|slice| self.become_synced(slice, 0)),
             ToShard::Entered => self.enter_cluster(),
+            ToShard::Reborn { actor, boot } => self.begin_life(actor, boot),
         }
     }
 
@@ -242,7 +247,8 @@ impl<S: Storage> Shard<S> {
                 self.tell(FromShard::HoldsData);
             }
             for slice in self.synced.clone() {
-                self.tell(FromShard::Synced { cluster: picture.cluster, slice, objects: 0 });
+                let (cluster, actor) = (picture.cluster, self.start.actor);
+                self.tell(FromShard::Synced { cluster, actor, slice, objects: 0 });
             }
         }
         if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {
@@ -364,6 +370,11 @@ impl<S: Storage> Shard<S> {
     pub fn into_storage(self) -> S {
         self.storage
     }
+}
+
+/// Before the first request of a life: no request of an earlier life has a number above it.
+const fn first_request(boot: u64) -> u64 {
+    (boot & 0xffff_ffff) << 32
 }
 
 /// Between two sendings of a question that was not answered.

@@ -2,6 +2,7 @@
 //! never mints a dot, and refuses whoever acts under another layout.
 
 use super::barrier::Then;
+use super::mint::forgotten_dots;
 use super::{Shard, rows};
 use crate::causality::{Dot, SiblingSet};
 use crate::event::EventKind;
@@ -76,6 +77,9 @@ impl<S: Storage> Shard<S> {
         if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
             issuer.observe(held.context(), set.context());
+            if let Some(forgotten) = forgotten_dots(issuer, set, &self.start.config) {
+                self.tell(forgotten);
+            }
         }
         if rows::merge(&mut held, set)? {
             held.forget_requests(self.wall_now(), self.start.config.repair.request_memory);

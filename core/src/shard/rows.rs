@@ -12,6 +12,7 @@ use crate::causality::{Issuer, SiblingSet};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, Key};
 use crate::node::StartError;
+use crate::planted::PlantedBug;
 use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
 
 /// What the store remembers of the slices of a shard.
@@ -26,11 +27,14 @@ impl Rows {
         let mut rows = Self { issuers: BTreeMap::new(), synced: BTreeSet::new(), holds_data: false };
         for &slice in &start.slices {
             let leased = match storage.get(Space::Meta, lease_key(slice).as_bytes())? {
+                Some(_) if start.config.has_bug(PlantedBug::ReuseDot) => 0,
                 Some(row) => leased_by(&row, start.actor)?,
                 None => 0,
             };
             rows.issuers.insert(slice, Issuer::resume(start.actor, leased));
-            if storage.get(Space::Meta, synced_key(slice).as_bytes())?.is_some() {
+            if let Some(row) = storage.get(Space::Meta, synced_key(slice).as_bytes())?
+                && row == start.actor.0.to_be_bytes()[..]
+            {
                 rows.synced.insert(slice);
             }
             let (from, to) = bounds(slice);
@@ -61,13 +65,13 @@ pub(super) fn put_lease(batch: &mut Batch, slice: Slice, actor: ActorId, upto: u
     batch.put(Space::Meta, lease_key(slice).into_bytes(), row);
 }
 
-pub(super) fn put_synced(batch: &mut Batch, slice: Slice, synced: bool) {
-    let key = synced_key(slice).into_bytes();
-    if synced {
-        batch.put(Space::Meta, key, Bytes::new());
-    } else {
-        batch.remove(Space::Meta, key);
-    }
+/// Marks a slice as synced in the life of this actor: a store that gets another one holds no slice for whole any more.
+pub(super) fn put_synced(batch: &mut Batch, slice: Slice, actor: ActorId) {
+    batch.put(Space::Meta, synced_key(slice).into_bytes(), actor.0.to_be_bytes().to_vec());
+}
+
+pub(super) fn remove_synced(batch: &mut Batch, slice: Slice) {
+    batch.remove(Space::Meta, synced_key(slice).into_bytes());
 }
 
 /// Where an object lies.

@@ -10,10 +10,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::barrier::Then;
-use super::{Output, RETRY_SOON, Shard, rows};
+use super::{Output, RETRY_SOON, Shard, first_request, rows};
+use crate::causality::Issuer;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
-use crate::id::{Key, NodeId, RequestId};
+use crate::id::{ActorId, Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::limits;
 use crate::message::{Refusal, ShardMessage, TransferPage};
@@ -56,15 +57,37 @@ impl<S: Storage> Shard<S> {
     pub(super) fn enter_cluster(&mut self) {
         let mut batch = Batch::default();
         for &slice in &self.start.slices {
-            rows::put_synced(&mut batch, slice, false);
+            rows::remove_synced(&mut batch, slice);
         }
         self.picture = None;
-        self.synced.clear();
-        self.pulls.clear();
-        self.barrier.forget_synced();
+        self.unsync();
         if let Err(error) = self.apply(batch) {
             self.effects.push(Output::Failed(error));
         }
+    }
+
+    /// This store has another actor: the marks of its slices, which name the one before, are void.
+    pub(super) fn begin_life(&mut self, actor: ActorId, boot: u64) {
+        self.start.actor = actor;
+        self.start.boot = boot;
+        self.next_request = self.next_request.max(first_request(boot));
+        for (slice, issuer) in &mut self.issuers {
+            assert!(issuer.actor() != actor, "a new actor has issued nothing in {slice:?}");
+            *issuer = Issuer::new(actor);
+        }
+        self.leasing.clear();
+        self.barrier.forget_leases();
+        self.unsync();
+        if self.picture.is_some() {
+            self.mint_again(|_| true);
+            self.begin_pulls();
+        }
+    }
+
+    fn unsync(&mut self) {
+        self.synced.clear();
+        self.pulls.clear();
+        self.barrier.forget_synced();
     }
 
     /// Starts pulls for slices that are not synced, a few at a time.
@@ -117,7 +140,7 @@ impl<S: Storage> Shard<S> {
     /// Remembers durably that this store holds all that this node owns of the slice.
     pub(super) fn become_synced(&mut self, slice: Slice, objects: u64) {
         let mut batch = Batch::default();
-        rows::put_synced(&mut batch, slice, true);
+        rows::put_synced(&mut batch, slice, self.start.actor);
         if let Ok(seq) = self.apply(batch) {
             self.pulls.entry(slice).or_insert(Pull::new(None)).due = None;
             self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, objects });
@@ -130,7 +153,8 @@ impl<S: Storage> Shard<S> {
         self.synced.insert(slice);
         // Before the first picture there is nobody to tell; the first one has it told.
         if let Some(cluster) = self.picture.as_ref().map(|picture| picture.cluster) {
-            self.tell(FromShard::Synced { cluster, slice, objects });
+            let actor = self.start.actor;
+            self.tell(FromShard::Synced { cluster, actor, slice, objects });
         }
         self.begin_pulls();
     }

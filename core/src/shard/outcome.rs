@@ -1,0 +1,131 @@
+//! What comes of a request: the reply once its quorum is met or missed, and the repair of whoever turns out to be behind
+//! when the late answers are in. Repairs mint no dots.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::operation::Stage;
+use super::round::merge_all;
+use super::{LATE_ANSWERS, Shard, Success};
+use crate::causality::{self, SiblingSet, VersionVector};
+use crate::config::Strategy;
+use crate::error::RequestError;
+use crate::event::{EventKind, OperationKind};
+use crate::hash::Position;
+use crate::id::RequestId;
+use crate::message::ShardMessage;
+use crate::storage::Storage;
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn note_quorum(&mut self, id: RequestId) {
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let (kind, key) = (operation.request.kind(), operation.request.key.clone());
+        let by = operation.round().map(|round| round.answers.successful.clone()).unwrap_or_default();
+        let cause = self.effects.event_as_cause(|| EventKind::QuorumMet { operation: kind, key, by });
+        self.operations.get_mut(&id).expect("it is under way").cause = cause;
+    }
+
+    /// The quorum is met: answers, and from then on only listens for repair.
+    pub(super) fn succeed(&mut self, id: RequestId) {
+        let until = self.effects.now + LATE_ANSWERS;
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let written = match &operation.stage {
+            Stage::Writing { write, .. } => Some((write.set.clone(), write.seen.clone())),
+            _ => None,
+        };
+        let Some(round) = operation.round() else { return };
+        let lingered = round.linger_until.take().is_some();
+        round.replied = true;
+        let (set, seen) = written.unwrap_or_else(|| {
+            let merged = round.merged();
+            let seen = merged.context().clone();
+            (merged, seen)
+        });
+        operation.deadline = until;
+        if !lingered {
+            self.note_quorum(id);
+            self.leave_turn_of(id);
+        }
+        let success = self.success(id, self.shown(id, set), &seen);
+        let operation = self.operations[&id].clone();
+        self.reply(&operation, Ok(success));
+        self.reschedule(id);
+        self.judge(id);
+    }
+
+    /// What of a set a reader is shown.
+    fn shown(&self, id: RequestId, set: SiblingSet) -> SiblingSet {
+        let picture = self.picture.as_ref().expect("requests come after the picture");
+        let request = &self.operations[&id].request;
+        match picture.config.strategies.of(&request.key) {
+            Strategy::Lww if request.kind() == OperationKind::Get => set.collapsed(),
+            Strategy::Lww | Strategy::Siblings => set,
+        }
+    }
+
+    fn success(&mut self, id: RequestId, set: SiblingSet, seen: &VersionVector) -> Success {
+        let picture = self.picture.clone().expect("requests come after the picture");
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let key = operation.request.key.clone();
+        let answers = operation.round().map(|round| round.answers.clone()).unwrap_or_default();
+        let actors: Vec<_> = set.context().iter().map(|span| span.actor).collect();
+        let issuers: BTreeMap<_, _> = actors
+            .into_iter()
+            .filter_map(|actor| picture.issuers.get(&actor).map(|node| (actor, node.clone())))
+            .collect();
+        Success {
+            context: causality::encode(&picture.secret, &key, seen),
+            coordinator: self.start.node.clone(),
+            replicas: picture.rings.all.preference_list(Position::of(&key)).primaries().to_vec(),
+            answers,
+            layout_version: picture.rings.id.version,
+            issuers,
+            set,
+        }
+    }
+
+    /// The quorum cannot be met any more, or time is over.
+    pub(super) fn miss(&mut self, id: RequestId) {
+        let picture = self.picture.clone().expect("requests come after the picture");
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let key = operation.request.key.clone();
+        let kind = operation.request.kind();
+        let at = Position::of(&key);
+        let Some(round) = operation.round() else { return };
+        let (needed, answers) = (round.needed(&picture.rings, at), round.answers.clone());
+        let by = answers.successful.clone();
+        self.effects.event_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
+        let replicas = picture.rings.all.preference_list(at).primaries().to_vec();
+        let write = kind != OperationKind::Get;
+        self.end(id, Err(RequestError::QuorumNotMet { write, needed, answers, replicas }));
+    }
+
+    /// Every answer has come, or time is over: whoever is behind the merge is sent it. Repairs mint no dots.
+    pub(super) fn finish_late(&mut self, id: RequestId) {
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let key = operation.request.key.clone();
+        let reading = matches!(operation.stage, Stage::Reading(_));
+        let sets = operation.round().map(|round| core::mem::take(&mut round.sets)).unwrap_or_default();
+        self.effects.cause = operation.cause;
+        self.forget(id);
+        if !reading {
+            return;
+        }
+        let merged = merge_all(sets.values());
+        let layout = self.picture.as_ref().expect("requests come after the picture").rings.id;
+        for (replica, set) in sets {
+            // Names of old requests may differ, for each store forgets them by its own clock.
+            if set.descends(&merged) && set.live().eq(merged.live()) {
+                continue;
+            }
+            self.effects.event(|| EventKind::Repaired { key: key.clone(), replica: replica.clone() });
+            if replica == self.start.node {
+                let me = replica;
+                self.serve_repair(&me, layout, &key, &merged);
+            } else {
+                let repair = ShardMessage::Repair { layout, key: key.clone(), set: merged.clone() };
+                self.send(replica, Position::of(&key).slice(), repair);
+            }
+        }
+    }
+}
