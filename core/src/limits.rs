@@ -48,6 +48,9 @@ pub const TAGS_MAX: usize = 16;
 pub const TAG_BYTES_MAX: usize = 128;
 /// Client requests that one shard has under way; the next one is refused as overloaded.
 pub const REQUESTS_MAX: usize = 4_096;
+/// Bytes of values that one shard holds for requests under way: those that clients sent and those that replicas answered.
+/// While there are as many, the next request is refused as overloaded; reads that are under way already may go beyond.
+pub const VALUE_BYTES_UNDER_WAY_MAX: u64 = 64 * 1_024 * 1_024;
 /// Writes without a context that may wait for their turn at one key; the next one is refused as overloaded.
 pub const KEY_WAITERS_MAX: usize = 256;
 /// How often a request may be handed on before it is refused: forwarding is one hop in a settled cluster.

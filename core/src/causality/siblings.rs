@@ -232,6 +232,13 @@ impl SiblingSet {
         self.live.len()
     }
 
+    /// How many bytes the live values have.
+    #[must_use]
+    pub fn value_bytes(&self) -> u64 {
+        let bytes = self.live.values().filter_map(|version| version.value.as_ref()).map(|value| value.bytes.len());
+        u64::try_from(bytes.sum::<usize>()).unwrap_or(u64::MAX)
+    }
+
     /// Whether no version is live: the key was never written, as far as is known here.
     #[must_use]
     pub fn is_empty(&self) -> bool {

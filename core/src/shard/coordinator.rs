@@ -36,12 +36,14 @@ impl<S: Storage> Shard<S> {
         let timeout = request.timeout.unwrap_or(self.start.config.request_timeout);
         let deadline = self.effects.now + timeout;
         let cause = self.effects.cause;
-        let operation = Coordination { origin, request, cause, deadline, due: deadline, stage: Stage::Queued };
+        let (due, stage, value_bytes) = (deadline, Stage::Queued, request.value_bytes());
+        let operation = Coordination { origin, request, cause, deadline, due, stage, value_bytes, disk_full: false };
         if let Err(error) = self.admit(&operation) {
             return self.reply(&operation, Err(error));
         }
         let id = self.new_request();
         self.timers.insert((deadline, id));
+        self.value_bytes += value_bytes;
         self.operations.insert(id, operation);
         self.route(id);
     }
@@ -55,7 +57,8 @@ impl<S: Storage> Shard<S> {
             return Err(RequestError::NotReady { reason });
         };
         operation.request.validate(picture.config.replication.n.get(), self.start.config.value_bytes_max)?;
-        if self.operations.len() >= limits::REQUESTS_MAX {
+        let value_bytes = self.value_bytes.saturating_add(operation.value_bytes);
+        if self.operations.len() >= limits::REQUESTS_MAX || value_bytes > limits::VALUE_BYTES_UNDER_WAY_MAX {
             return Err(RequestError::Overloaded);
         }
         if let Operation::Write { context: Some(context), .. } = &operation.request.operation {
@@ -173,6 +176,7 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn forget(&mut self, id: RequestId) -> Option<Coordination> {
         let operation = self.operations.remove(&id)?;
+        self.value_bytes -= operation.value_bytes;
         self.timers.remove(&(operation.due, id));
         self.leave_turn(id, &operation.request.key);
         Some(operation)

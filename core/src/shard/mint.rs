@@ -83,7 +83,8 @@ impl<S: Storage> Shard<S> {
         set.update(&replaces, fresh, version).map_err(|error| RequestError::InvalidContext(error.to_string()))?;
         let due = issuer.lease_due();
         if let Some(upto) = due {
-            self.lease(slice, upto);
+            // The block in use is not used up: the next write tries again, and the failure is on the trace.
+            let _ = self.lease(slice, upto);
         }
         let siblings = set.values().len();
         if siblings > 1 {
@@ -96,16 +97,16 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Reserves dots durably; writes that need them go on then.
-    pub(super) fn lease(&mut self, slice: Slice, upto: u64) {
+    pub(super) fn lease(&mut self, slice: Slice, upto: u64) -> Result<(), StorageError> {
         if self.leasing.get(&slice).is_some_and(|under_way| *under_way >= upto) {
-            return;
+            return Ok(());
         }
         let mut batch = Batch::default();
         rows::put_lease(&mut batch, slice, self.start.actor, upto);
-        if let Ok(seq) = self.apply(batch) {
-            self.leasing.insert(slice, upto);
-            self.barrier.wait(seq, None, Then::Leased { slice, upto });
-        }
+        let seq = self.apply(batch)?;
+        self.leasing.insert(slice, upto);
+        self.barrier.wait(seq, None, Then::Leased { slice, upto });
+        Ok(())
     }
 
     pub(super) fn on_leased(&mut self, slice: Slice, upto: u64) {

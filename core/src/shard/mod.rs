@@ -142,6 +142,8 @@ pub struct Shard<S> {
     barrier: Barrier,
     next_request: u64,
     operations: BTreeMap<RequestId, Coordination>,
+    /// Bytes of values that they hold.
+    value_bytes: u64,
     timers: BTreeSet<(Time, RequestId)>,
     /// Writes that wait until the one before them at the same key has been stored. The first one has the turn.
     turns: BTreeMap<Key, VecDeque<RequestId>>,
@@ -171,6 +173,7 @@ impl<S: Storage> Shard<S> {
             barrier: Barrier::default(),
             next_request: first_request(start.boot),
             operations: BTreeMap::new(),
+            value_bytes: 0,
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
             synced: rows.synced,

@@ -31,6 +31,10 @@ pub(super) struct Operation {
     /// When it is looked at next.
     pub(super) due: Time,
     pub(super) stage: Stage,
+    /// Bytes of values that it has brought and been answered.
+    pub(super) value_bytes: u64,
+    /// Whether a replica had no room for it.
+    pub(super) disk_full: bool,
 }
 
 /// What it waits for.

@@ -14,7 +14,7 @@ use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
 use crate::id::RequestId;
 use crate::message::ShardMessage;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn note_quorum(&mut self, id: RequestId) {
@@ -97,6 +97,9 @@ impl<S: Storage> Shard<S> {
         self.effects.event_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
         let replicas = picture.rings.all.preference_list(at).primaries().to_vec();
         let write = kind != OperationKind::Get;
+        if write && self.operations[&id].disk_full {
+            return self.end(id, Err(RequestError::Storage(StorageError::Full)));
+        }
         self.end(id, Err(RequestError::QuorumNotMet { write, needed, answers, replicas }));
     }
 

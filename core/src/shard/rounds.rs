@@ -16,7 +16,7 @@ use crate::hash::Position;
 use crate::id::{NodeId, RequestId};
 use crate::message::{Answer, Refusal, ShardMessage};
 use crate::node::FromShard;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn begin_reading(&mut self, id: RequestId) {
@@ -85,9 +85,15 @@ impl<S: Storage> Shard<S> {
                 if !round.targets.contains(from) {
                     return;
                 }
-                round.sets.insert(from.clone(), set);
+                let value_bytes = set.value_bytes();
+                let first = round.sets.insert(from.clone(), set).is_none();
                 // What a replica that is not synced lacks is unknown: its answer is no vote. It is asked again later.
-                if !synced || !round.count(from) {
+                let votes = synced && round.count(from);
+                if first {
+                    operation.value_bytes += value_bytes;
+                    self.value_bytes += value_bytes;
+                }
+                if !votes {
                     return;
                 }
             }
@@ -97,7 +103,10 @@ impl<S: Storage> Shard<S> {
                 }
             }
             Ok(_) => return,
-            Err(Refusal::Storage(_)) => round.fail(from),
+            Err(Refusal::Storage(error)) => {
+                round.fail(from);
+                operation.disk_full |= error == StorageError::Full;
+            }
             Err(Refusal::NotSynced) => return,
             Err(Refusal::Layout(theirs)) => return self.on_layout_refusal(from, id, theirs),
             Err(Refusal::CoveredDot(held)) => return self.on_covered_dot(from, id, &held),
@@ -217,7 +226,9 @@ impl<S: Storage> Shard<S> {
             }
             Ok(Minted::LeaseNeeded { slice, upto }) => {
                 self.operations.get_mut(&id).expect("it is under way").stage = Stage::Leasing { seen };
-                self.lease(slice, upto);
+                if let Err(error) = self.lease(slice, upto) {
+                    self.end(id, Err(RequestError::Storage(error)));
+                }
             }
             Err(error) => self.end(id, Err(error)),
         }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Placement, Repair, Replication};
+use crate::config::{Placement, Repair, Replication, Strategies};
 use crate::id::{Key, NodeId};
 use crate::planted::PlantedBug;
 
@@ -29,6 +29,8 @@ pub struct Setting {
     pub sync_max: Duration,
     /// Repair in the background, at every node.
     pub repair: Repair,
+    /// What concurrent writes become.
+    pub strategies: Strategies,
     /// A bug put in on purpose, which only a build with the feature `planted` carries out: other builds read the schedule
     /// and run it without the bug.
     pub planted: Option<PlantedBug>,
@@ -47,6 +49,7 @@ impl Default for Setting {
             network: Network::default(),
             sync_max: Duration::from_millis(2),
             repair: Repair::default(),
+            strategies: Strategies::default(),
             planted: None,
             trace: true,
         }

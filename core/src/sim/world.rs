@@ -387,6 +387,30 @@ impl World {
             self.now,
             Item::Request { client: "checker".into(), node: node.clone(), token, request, sent_at: self.now },
         );
+        self.await_reply(node, token).map(|success| success.set)
+    }
+
+    /// Sends a node a request as it is, from a client that nobody keeps a record of and that does not wait for the answer.
+    pub fn submit(&mut self, node: &NodeId, request: Request) -> Token {
+        self.counter += 1;
+        // Far from the tokens of the clients that are kept a record of.
+        let token = Token(u64::MAX - self.counter);
+        let client = String::from("stranger");
+        self.client_of.insert(token, client.clone());
+        self.put(self.now, Item::Request { client, node: node.clone(), token, request, sent_at: self.now });
+        token
+    }
+
+    /// Sends a node a request as it is, and runs the world until it is answered.
+    ///
+    /// # Errors
+    /// The node's answer, or that it is down.
+    pub fn ask(&mut self, node: &NodeId, request: Request) -> Reply {
+        let token = self.submit(node, request);
+        self.await_reply(node, token)
+    }
+
+    fn await_reply(&mut self, node: &NodeId, token: Token) -> Reply {
         let until = self.now + READ_PATIENCE;
         while self.next_at().is_some_and(|at| at <= until) {
             if let Some((_, Item::Reply { token: answered, reply, .. })) = self.queue.first_key_value()
@@ -394,7 +418,7 @@ impl World {
             {
                 let reply = reply.clone();
                 self.step();
-                return reply.map(|success| success.set);
+                return reply;
             }
             self.step();
         }
