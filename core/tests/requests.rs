@@ -1,9 +1,9 @@
 //! The name that a client gives its write: a retry is the same write, at whichever coordinator, whatever became of the first
-//! attempt, and after others have written over it.
+//! attempt, and after others have written over it. And what a reader sees where the last writer wins.
 
 use std::time::Duration;
 
-use quorate_core::config::Repair;
+use quorate_core::config::{Repair, Strategies, Strategy};
 use quorate_core::id::{Key, NodeId, RequestKey};
 use quorate_core::shard::{Operation, Request, Success};
 use quorate_core::sim::{Action, DiskFate, Setting, World};
@@ -160,4 +160,22 @@ fn a_retry_is_acknowledged_only_when_enough_replicas_hold_the_write() {
         assert_eq!(values(&mut world, "B"), ["1"], "cut after {cut_after:?}");
     }
     assert!(found > 0);
+}
+
+/// Two writers at the same time, neither of whom has seen the other's value.
+#[test]
+fn where_the_last_writer_wins_a_reader_is_shown_one_value_and_the_next_write_replaces_all() {
+    let strategies = Strategies::new([("ca".to_owned(), Strategy::Lww)]).expect("good");
+    let mut world = World::new(&Setting { nodes: 3, strategies, ..Setting::default() });
+    world.run_until(world.now() + Duration::from_secs(10));
+    world.submit(&node("A"), write(Some("1"), None, None));
+    world.submit(&node("B"), write(Some("2"), None, None));
+    world.run_until(world.now() + Duration::from_secs(1));
+    let read = ask(&mut world, "C", Request::get(key())).set;
+    assert_eq!((read.len(), read.context().len()), (1, 2), "one is shown, and the context covers both");
+    for at in ["A", "B"] {
+        assert_eq!(ask(&mut world, at, Request::get(key())).set.live().next(), read.live().next(), "everybody agrees");
+    }
+    let after = ask(&mut world, "C", write(Some("3"), None, None)).set;
+    assert_eq!((after.len(), after.context().descends(read.context())), (1, true));
 }
