@@ -582,14 +582,13 @@ impl World {
 
     /// The disks of a machine, the control plane's first, to be damaged by hand: what a schedule has no action for.
     pub fn disks_mut(&mut self, node: &NodeId) -> Vec<&mut crate::storage::MemoryStore> {
-        let host = self.names.get(node).copied();
-        host.map(|host| self.hosts[host].memories_mut()).unwrap_or_default()
+        self.index(node).map(|host| self.hosts[host].memories_mut()).unwrap_or_default()
     }
 
     /// What a running node compared with others and repaired.
     #[must_use]
     pub fn anti_entropy(&self, node: &NodeId) -> AntiEntropyView {
-        let shards = self.names.get(node).map_or(&[][..], |host| self.hosts[*host].shards());
+        let shards = self.index(node).map_or(&[][..], |host| self.hosts[host].shards());
         shards.iter().map(crate::shard::Shard::anti_entropy).fold(AntiEntropyView::default(), AntiEntropyView::with)
     }
 

@@ -52,12 +52,8 @@ fn pass(world: &mut World, span: Duration) {
 
 #[track_caller]
 fn ask(world: &mut World, at: &NodeId, operation: ClientOperation) -> OutcomeView {
-    world.apply(&Action::Client {
-        client: "alice".into(),
-        node: at.clone(),
-        operation,
-        options: RequestOptions::default(),
-    });
+    let options = RequestOptions::default();
+    world.apply(&Action::Client { client: "alice".into(), node: at.clone(), operation, options });
     let id = world.view().operations.last().expect("it was sent").id;
     let find = |world: &World| world.view().operations.iter().find(|operation| operation.id == id)?.outcome.clone();
     wait(world, "an answer", |world| find(world).is_some());
@@ -299,12 +295,8 @@ fn writes_under_way_are_not_repaired() {
         let key = keys[usize::try_from(number * 7 % 30).expect("few")].clone();
         let operation = ClientOperation::Put { key, value: format!("value {number}"), informed: false };
         let node = node_name(u8::try_from(number % 5).expect("few"));
-        world.apply(&Action::Client {
-            client: format!("client {}", number % 8),
-            node,
-            operation,
-            options: RequestOptions::default(),
-        });
+        let (client, options) = (format!("client {}", number % 8), RequestOptions::default());
+        world.apply(&Action::Client { client, node, operation, options });
         pass(&mut world, Duration::from_millis(50));
     }
     let events = world.take_events();
