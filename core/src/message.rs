@@ -1,12 +1,15 @@
 //! What nodes say to each other, and its wire form (postcard). Decoding checks bounds; it never trusts a peer.
 
+mod collection;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::causality::{Dot, SiblingSet};
+pub use self::collection::{ArcDigest, CollectionMessage, SealedStore};
+use crate::causality::{Dot, Floor, SiblingSet};
 use crate::config::ClusterConfig;
 use crate::event::{EventId, MessageKind};
 use crate::hash::{Position, Slice};
@@ -149,7 +152,7 @@ pub enum ShardMessage {
         /// The dot that was minted for this write.
         fresh: Dot,
     },
-    /// The answer to either.
+    /// The answer to a question about a key.
     Answer {
         /// The question.
         request: RequestId,
@@ -165,7 +168,33 @@ pub enum ShardMessage {
         /// The whole set.
         set: SiblingSet,
     },
-    /// Do this for a client of mine.
+    /// Keep this set for an owner of the key that cannot be reached, and hand it over once it can be.
+    Hint {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout the coordinator acts under.
+        layout: LayoutId,
+        /// The owner.
+        target: NodeId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+        /// The dot that was minted for this write.
+        fresh: Dot,
+    },
+    /// I kept this for you, or for an owner before you: merge it into what you hold.
+    HandOff {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout under which the receiver owns the key.
+        layout: LayoutId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+    },
+    /// Do this for a client of mine. One that is sent again has the same name and is done once.
     Forward {
         /// To find the answer's question.
         request: RequestId,
@@ -197,6 +226,8 @@ pub enum ShardMessage {
         /// What came of it.
         result: Result<TransferPage, Refusal>,
     },
+    /// Which tombstones may go.
+    Collection(CollectionMessage),
     /// Owners compare what they hold.
     Exchange(ExchangeMessage),
 }
@@ -208,6 +239,8 @@ pub struct TransferPage {
     pub objects: Vec<(Key, SiblingSet)>,
     /// Where to go on; nothing at the end.
     pub next: Option<(Position, Key)>,
+    /// What the sender has seen all of: below it, what is not live in this page is dead.
+    pub floor: Floor,
     /// Whether the giver left out what it cannot read at present: then it has not given all.
     pub damaged: bool,
 }
@@ -233,8 +266,13 @@ pub enum Refusal {
     Layout(Layout),
     /// The fresh dot is superseded already by what it holds: this. The coordinator must mint another.
     CoveredDot(SiblingSet),
+    /// All owners agreed that no write below a seal is on its way any more, and this one is. The coordinator must mint
+    /// another dot.
+    Sealed,
     /// It has not pulled everything itself.
     NotSynced,
+    /// It keeps as many hints for that owner as it may.
+    HintsFull,
     /// Its disk failed.
     Storage(StorageError),
 }
@@ -300,10 +338,13 @@ impl Message {
                 ShardMessage::Answer { result: Ok(Answer::Holds { .. }), .. } => MessageKind::ReadAnswer,
                 ShardMessage::Answer { .. } => MessageKind::WriteAnswer,
                 ShardMessage::Repair { .. } => MessageKind::Repair,
+                ShardMessage::Hint { .. } => MessageKind::Hint,
+                ShardMessage::HandOff { .. } => MessageKind::HandOff,
                 ShardMessage::Forward { .. } => MessageKind::Forward,
                 ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
                 ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
+                ShardMessage::Collection(_) => MessageKind::Collection,
                 ShardMessage::Exchange(ExchangeMessage::Ask { .. }) => MessageKind::Exchange,
                 ShardMessage::Exchange(ExchangeMessage::Answer { .. }) => MessageKind::ExchangeAnswer,
             },
@@ -316,7 +357,11 @@ impl Message {
         match self {
             Self::Shard(
                 _,
-                ShardMessage::Read { key, .. } | ShardMessage::Write { key, .. } | ShardMessage::Repair { key, .. },
+                ShardMessage::Read { key, .. }
+                | ShardMessage::Write { key, .. }
+                | ShardMessage::Repair { key, .. }
+                | ShardMessage::Hint { key, .. }
+                | ShardMessage::HandOff { key, .. },
             ) => Some(key),
             Self::Shard(_, ShardMessage::Forward { body, .. }) => Some(&body.key),
             _ => None,
@@ -360,24 +405,34 @@ impl NodeMessage {
     }
 }
 
+impl Refusal {
+    /// Checks what the types cannot. Sets check their own bounds when they are read.
+    fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
+            Self::CoveredDot(_) | Self::Sealed | Self::NotSynced | Self::HintsFull | Self::Storage(_) => Ok(()),
+        }
+    }
+}
+
 impl ShardMessage {
     fn validate(&self, slice: Slice) -> Result<(), String> {
         let holds = |key: &Key| {
             let found = Position::of(key).slice();
             if found == slice { Ok(()) } else { Err(alloc::format!("key {key:?} is not of slice {slice:?}")) }
         };
-        // Sets check their own bounds when they are read.
-        let refusal = |refusal: &Refusal| match refusal {
-            Refusal::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
-            Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::Storage(_) => Ok(()),
-        };
         match self {
-            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => refusal(why),
+            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => why.validate(),
             Self::Exchange(message) => message.validate(slice),
-            Self::Read { key, .. } | Self::Write { key, .. } | Self::Repair { key, .. } => holds(key),
+            Self::Read { key, .. }
+            | Self::Write { key, .. }
+            | Self::Repair { key, .. }
+            | Self::Hint { key, .. }
+            | Self::HandOff { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
-            Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => refusal(why),
+            Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => why.validate(),
             Self::Pulled { result: Ok(page), .. } => page.objects.iter().try_for_each(|(key, _)| holds(key)),
+            Self::Collection(message) => message.validate(slice),
             Self::Answer { result: Ok(_), .. } | Self::Pull { .. } | Self::ForwardAnswer { .. } => Ok(()),
         }
     }

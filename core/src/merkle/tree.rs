@@ -47,7 +47,7 @@ impl Tree {
     /// [`Mismatch`] when the old entry cannot be in the leaf.
     pub fn leaf_with(&self, at: Position, old: Sum, new: Sum) -> Result<Sum, Mismatch> {
         let leaf = TreeNode::leaf_at(at);
-        let rest = self.sum(leaf).without(old).ok_or(Mismatch { leaf: leaf.index() })?;
+        let rest = self.sum(leaf).without(old).ok_or_else(|| Mismatch { leaf: leaf.index() })?;
         Ok(rest + new)
     }
 

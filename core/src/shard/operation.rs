@@ -1,12 +1,14 @@
-//! One request that this node coordinates or has handed on: who waits for it, how far it is and when it
-//! ends. It sends nothing.
+//! One request that this node coordinates or has handed on: who waits for it, how far it is and when it ends. It sends
+//! nothing.
 
 use alloc::boxed::Box;
 
-use super::round::Round;
+use super::forwarding::Forwarded;
+use super::round::{Needs, Question, Round};
 use super::{Quorum, Request};
 use crate::causality::{Dot, SiblingSet, VersionVector};
-use crate::event::EventId;
+use crate::config::Replication;
+use crate::event::{EventId, OperationKind};
 use crate::id::{NodeId, RequestId, Token};
 use crate::time::Time;
 
@@ -31,6 +33,13 @@ pub(super) struct Operation {
     /// When it is looked at next.
     pub(super) due: Time,
     pub(super) stage: Stage,
+    /// What a write replaces that gets a second dot, because an owner has sealed the first: what the first one replaced,
+    /// and the first one itself.
+    pub(super) replacing: Option<VersionVector>,
+    /// Bytes of values that it has brought and been answered.
+    pub(super) value_bytes: u64,
+    /// Whether a replica had no room for it.
+    pub(super) disk_full: bool,
 }
 
 /// What it waits for.
@@ -38,8 +47,8 @@ pub(super) struct Operation {
 pub(super) enum Stage {
     /// Its turn at the key.
     Queued,
-    /// The answer of the node it was handed to.
-    Forwarded { to: NodeId },
+    /// The answer of a node that it was handed to.
+    Forwarded(Box<Forwarded>),
     /// The answers of replicas: of a read, or of the read before a write.
     Reading(Box<Round>),
     /// Dots that may be issued.
@@ -58,23 +67,38 @@ pub(super) struct Write {
     /// What the writer has seen once it is told: what it replaced, and its own dot. Not the whole set, whose other
     /// siblings it has not seen.
     pub(super) seen: VersionVector,
+    /// Whether the write was there already, under the name that its client gave it: then nothing was minted.
+    pub(super) again: bool,
 }
 
 impl Operation {
-    /// Answers to wait for: what the client asked, else the cluster's default; at least the owners it wants to hear.
-    pub(super) fn needed(&self, default: u8, copies: u8) -> u8 {
-        let asked = match self.request.quorum {
-            None => default,
+    /// What its answer needs: what the client asked, else the cluster's default.
+    pub(super) fn needs(&self, replication: Replication) -> Needs {
+        let is_read = self.request.kind() == OperationKind::Get;
+        let default = if is_read { replication.r } else { replication.w };
+        let votes = match self.request.quorum {
+            None => default.get(),
             Some(Quorum::Count(count)) => count,
-            Some(Quorum::All) => copies,
+            Some(Quorum::All) => replication.n.get(),
         };
-        asked.max(self.request.primaries.unwrap_or(0))
+        Needs {
+            votes,
+            primaries: self.request.primaries.unwrap_or(0),
+            question: if is_read { Question::Read } else { Question::Write },
+            sloppy: self.request.sloppy,
+        }
+    }
+
+    /// What the read before a write needs, that finds what the write replaces.
+    pub(super) const fn needs_to_write(&self, replication: Replication) -> Needs {
+        let sloppy = self.request.sloppy;
+        Needs { votes: replication.r.get(), primaries: 0, question: Question::ReadToWrite, sloppy }
     }
 
     pub(super) const fn round(&mut self) -> Option<&mut Round> {
         match &mut self.stage {
             Stage::Reading(round) | Stage::Writing { round, .. } => Some(round),
-            Stage::Queued | Stage::Forwarded { .. } | Stage::Leasing { .. } => None,
+            Stage::Queued | Stage::Forwarded(_) | Stage::Leasing { .. } => None,
         }
     }
 
@@ -82,7 +106,7 @@ impl Operation {
     pub(super) const fn is_replied(&self) -> bool {
         match &self.stage {
             Stage::Reading(round) | Stage::Writing { round, .. } => round.replied,
-            Stage::Queued | Stage::Forwarded { .. } | Stage::Leasing { .. } => false,
+            Stage::Queued | Stage::Forwarded(_) | Stage::Leasing { .. } => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One simulated machine: a process made of a control plane and shards, the disks that outlive it, and the clock on its
 //! wall. It carries what the parts say to each other, hands everything else to the world, and never decides what fails.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -163,6 +163,7 @@ impl Host {
         let cluster = ClusterConfig {
             replication: setting.replication,
             placement: setting.placement,
+            strategies: setting.strategies.clone(),
             ..ClusterConfig::default()
         };
         let config = Config {
@@ -468,6 +469,15 @@ impl Host {
         }
     }
 
+    /// The hints that the running process keeps, by the owner they are for.
+    pub(super) fn hints(&self) -> BTreeMap<NodeId, u64> {
+        let mut hints = BTreeMap::new();
+        for (target, count) in self.shards().iter().flat_map(Shard::hints) {
+            *hints.entry(target.clone()).or_default() += count;
+        }
+        hints
+    }
+
     fn stores_mut(&mut self) -> Vec<&mut SimStore> {
         match &mut self.process {
             Some(Process { node, shards, .. }) => {
@@ -475,6 +485,11 @@ impl Host {
             }
             None => self.disks.iter_mut().collect(),
         }
+    }
+
+    /// The rows of every disk, to be damaged by hand.
+    pub(super) fn memories_mut(&mut self) -> Vec<&mut MemoryStore> {
+        self.stores_mut().into_iter().map(SimStore::memory_mut).collect()
     }
 
     /// The store that holds a slice, whether a process runs on it or not.
