@@ -38,7 +38,12 @@ const SYNC_MIN: Duration = Duration::from_micros(500);
 /// Never: every such name is a node id.
 #[must_use]
 pub fn node_name(index: u8) -> NodeId {
-    let letter = char::from(b'A' + index % 26);
+    name_of(index.into())
+}
+
+/// As [`node_name`], for worlds that are larger than anybody can draw.
+pub(super) fn name_of(index: u16) -> NodeId {
+    let letter = char::from(b'A' + u8::try_from(index % 26).expect("below 26"));
     let name = if index < 26 { format!("{letter}") } else { format!("{letter}{}", index / 26) };
     NodeId::new(&name).expect("a letter and a number are a node id")
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::action::{ClientOperation, RequestOptions, Setting};
 use super::checker::Checker;
 use super::client::{Asked, Clients, Open};
-use super::host::{Host, Part, Wish, address_of, node_name};
+use super::host::{Host, Part, Wish, address_of, name_of};
 use super::network::{Fate, HostIndex, Network};
 use super::verdict::{Fault, Tally, Violation};
 use super::{Invariant, Verdict};
@@ -395,12 +395,16 @@ impl World {
         self.network.is_healed() && others.into_iter().all(|(_, other)| other.is_well())
     }
 
-    /// A new node joins through any running one.
+    /// A new node joins through any running one, if the world has room for it.
     pub(super) fn add(&mut self) {
-        if self.hosts.len() >= NODES_MAX {
-            return;
+        if self.hosts.len() < NODES_MAX {
+            self.grow();
         }
-        let node = node_name(u8::try_from(self.hosts.len()).expect("at most 64"));
+    }
+
+    /// As [`Self::add`], for measurements in worlds that are larger than anybody can draw.
+    pub(super) fn grow(&mut self) {
+        let node = name_of(u16::try_from(self.hosts.len()).expect("at most 65,536 nodes"));
         let host = self.hosts.len();
         self.network.connect(&node);
         self.hosts.push(Host::new(node.clone(), &self.setting));
