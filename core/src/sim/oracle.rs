@@ -95,6 +95,16 @@ impl History {
         reached
     }
 
+    /// What is deleted or was replaced may be forgotten once every owner has known it.
+    fn may_be_forgotten(&self, dot: Dot) -> bool {
+        self.is_deletion(dot) || self.minted.keys().any(|newer| self.is_past(dot, *newer))
+    }
+
+    /// Whether a write may have been a delete: whether one was that nobody was told is safe is not known.
+    fn may_be_deletion(&self, dot: Dot) -> bool {
+        self.acknowledged.iter().find(|write| write.dot == dot).is_none_or(|write| write.value.is_none())
+    }
+
     fn is_deletion(&self, dot: Dot) -> bool {
         self.acknowledged.iter().any(|write| write.dot == dot && write.value.is_none())
     }
@@ -169,11 +179,15 @@ impl Oracle {
         found
     }
 
-    /// A strict read shows every strict write that was acknowledged before it began.
-    pub(super) fn check_read(&self, now: Time, read: Shown<'_>) -> Option<Violation> {
+    /// A strict read shows every strict write that was acknowledged before it began, but for those that were replaced or
+    /// deleted and that nobody need remember: `forgotten` says of which every owner has known.
+    pub(super) fn check_read(&self, now: Time, read: Shown<'_>, forgotten: impl Fn(Dot) -> bool) -> Option<Violation> {
         let history = self.history(read.key).filter(|_| read.strict)?;
         let mut before = history.acknowledged.iter().take_while(|write| write.order <= read.before);
-        let missed = before.find(|write| write.strict && !read.set.context().covers(write.dot))?;
+        let missed = before.find(|write| {
+            let missed = write.strict && !read.set.context().covers(write.dot);
+            missed && !(history.may_be_forgotten(write.dot) && forgotten(write.dot))
+        })?;
         let detail = format!("a read did not know it, though it was acknowledged at {}", missed.at);
         Some(violation(Invariant::StrictReadsAreFresh, now, read.key, missed.dot, &detail))
     }
@@ -183,8 +197,9 @@ impl Oracle {
         let Some(history) = self.history(key) else { return Vec::new() };
         let mut found = self.check_set(now, key, set);
         let live: Vec<Dot> = set.live().map(|(dot, _)| dot).collect();
-        let forgotten = history.acknowledged.iter().filter(|write| history.collected && write.value.is_none());
-        let reached = history.reaches(live.iter().copied().chain(forgotten.map(|write| write.dot)));
+        let minted = history.minted.keys().copied();
+        let forgotten = minted.filter(|dot| history.collected && history.may_be_deletion(*dot));
+        let reached = history.reaches(live.iter().copied().chain(forgotten));
         for write in history.acknowledged.iter().filter(|write| !reached.contains(&write.dot)) {
             let detail = format!("acknowledged at {}, gone, and nothing that is left had seen it", write.at);
             found.push(violation(Invariant::AcknowledgedIsKept, now, key, write.dot, &detail));
@@ -285,7 +300,7 @@ mod tests {
         fn read(&self, known: &[u64], before: u64) -> Option<Invariant> {
             let set = set(&[50], known);
             let shown = Shown { key: &self.key, set: &set, strict: true, before };
-            self.oracle.check_read(Time::ZERO, shown).map(|violation| violation.invariant)
+            self.oracle.check_read(Time::ZERO, shown, |_| false).map(|violation| violation.invariant)
         }
     }
 
@@ -357,6 +372,12 @@ mod tests {
         }
         let set = set(&[50], &[]);
         let shown = Shown { key: &two.key, set: &set, strict: false, before: 2 };
-        assert!(two.oracle.check_read(Time::ZERO, shown).is_none(), "of others nothing is promised");
+        assert!(two.oracle.check_read(Time::ZERO, shown, |_| false).is_none(), "of others nothing is promised");
+        let shown = Shown { strict: true, ..shown };
+        let read = |forgotten: fn(Dot) -> bool| two.oracle.check_read(Time::ZERO, shown, forgotten).is_none();
+        assert!(!read(|_| true), "what stands cannot be forgotten, whoever has known it");
+        let deleted = Fixture::new().write(1, &[]).acknowledged(1).write(2, &[1]).deleted(2);
+        let read = |forgotten: fn(Dot) -> bool| deleted.oracle.check_read(Time::ZERO, shown, forgotten).is_none();
+        assert_eq!((read(|_| true), read(|_| false)), (true, false), "what is deleted can");
     }
 }
