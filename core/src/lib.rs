@@ -25,6 +25,7 @@ pub mod id;
 pub mod layout;
 pub mod limits;
 pub mod membership;
+pub mod merkle;
 pub mod message;
 pub mod node;
 pub mod planted;

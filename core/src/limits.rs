@@ -55,15 +55,44 @@ pub const VALUE_BYTES_UNDER_WAY_MAX: u64 = 64 * 1_024 * 1_024;
 pub const KEY_WAITERS_MAX: usize = 256;
 /// How often a request may be handed on before it is refused: forwarding is one hop in a settled cluster.
 pub const HOPS_MAX: u8 = 3;
+/// Fallbacks that one request asks for each owner that it cannot reach, one after the other.
+pub const STAND_INS_PER_OWNER_MAX: usize = 3;
+/// Hints that one shard has on their way to owners at a time.
+pub const HAND_OFFS_MAX: u32 = 64;
+/// Bytes of hints on their way at a time (one hint may exceed it alone).
+pub const HAND_OFF_BYTES_MAX: u32 = 1_024 * 1_024;
+/// Writes handed on to one shard that it remembers, so that one sent again is not done again. With as many that may still
+/// be sent again, the next one is refused as overloaded.
+pub const FORWARDS_MAX: usize = 65_536;
+/// Bytes of the replies to such writes that are remembered; older ones go first, and then a write sent again is not
+/// answered.
+pub const FORWARD_REPLY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Objects and bytes in one page of a transfer.
 pub const PAGE_ROWS_MAX: u32 = 256;
 /// Bytes of objects in one page of a transfer (one object may exceed it alone).
 pub const PAGE_BYTES_MAX: u32 = 1_024 * 1_024;
+/// Most comparisons that one shard has begun and not ended; with each peer it is one.
+pub const EXCHANGES_MAX: usize = 8;
+/// Nodes of a hash tree in one question, and listings of entries.
+pub const EXCHANGE_NODES_MAX: usize = 64;
+/// Entries of leaves in one question, and those looked at for its answer.
+pub const EXCHANGE_ENTRIES_MAX: u32 = 1_024;
+/// Differing keys of one round of a comparison: the next ones are looked for when these are repaired.
+pub const EXCHANGE_KEYS_MAX: usize = 1_024;
+/// Rows of a leaf that is cut by the end of an arc that are summed up at once; a fuller one is listed instead.
+pub const CUT_LEAF_ROWS_MAX: u32 = 4_096;
+/// Bytes of such rows.
+pub const CUT_LEAF_BYTES_MAX: u32 = 16 * 1_024 * 1_024;
+/// Parts of leaves whose sums one slice remembers.
+pub const CUT_LEAVES_MAX: usize = 4_096;
+/// Damaged objects that one shard fetches from their other owners at a time.
+pub const HEALS_MAX: usize = 64;
 /// Longest time-out that a client may ask for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_MAX);
 const _: () = assert!(REQUESTS_REMEMBERED_MAX < REQUESTS_WIRE_MAX);
+const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
 const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);
 const _: () = assert!(DOT_LEASE < COUNTER_MAX);

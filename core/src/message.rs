@@ -17,6 +17,10 @@ use crate::membership::{Member, MembershipMessage};
 use crate::request::{Reply, Request};
 use crate::storage::StorageError;
 
+mod exchange;
+
+pub use exchange::{Difference, Entry, ExchangeMessage, Finding, Listing, NodeDigests, Question};
+
 /// A message with what every message carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -145,7 +149,7 @@ pub enum ShardMessage {
         /// The dot that was minted for this write.
         fresh: Dot,
     },
-    /// The answer to either.
+    /// The answer to a question about a key.
     Answer {
         /// The question.
         request: RequestId,
@@ -161,7 +165,33 @@ pub enum ShardMessage {
         /// The whole set.
         set: SiblingSet,
     },
-    /// Do this for a client of mine.
+    /// Keep this set for an owner of the key that cannot be reached, and hand it over once it can be.
+    Hint {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout the coordinator acts under.
+        layout: LayoutId,
+        /// The owner.
+        target: NodeId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+        /// The dot that was minted for this write.
+        fresh: Dot,
+    },
+    /// I kept this for you, or for an owner before you: merge it into what you hold.
+    HandOff {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout under which the receiver owns the key.
+        layout: LayoutId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+    },
+    /// Do this for a client of mine. One that is sent again has the same name and is done once.
     Forward {
         /// To find the answer's question.
         request: RequestId,
@@ -193,6 +223,8 @@ pub enum ShardMessage {
         /// What came of it.
         result: Result<TransferPage, Refusal>,
     },
+    /// Owners compare what they hold.
+    Exchange(ExchangeMessage),
 }
 
 /// Part of a slice.
@@ -202,6 +234,8 @@ pub struct TransferPage {
     pub objects: Vec<(Key, SiblingSet)>,
     /// Where to go on; nothing at the end.
     pub next: Option<(Position, Key)>,
+    /// Whether the giver left out what it cannot read at present: then it has not given all.
+    pub damaged: bool,
 }
 
 /// What a replica says to a request that it carried out.
@@ -227,6 +261,8 @@ pub enum Refusal {
     CoveredDot(SiblingSet),
     /// It has not pulled everything itself.
     NotSynced,
+    /// It keeps as many hints for that owner as it may.
+    HintsFull,
     /// Its disk failed.
     Storage(StorageError),
 }
@@ -292,10 +328,14 @@ impl Message {
                 ShardMessage::Answer { result: Ok(Answer::Holds { .. }), .. } => MessageKind::ReadAnswer,
                 ShardMessage::Answer { .. } => MessageKind::WriteAnswer,
                 ShardMessage::Repair { .. } => MessageKind::Repair,
+                ShardMessage::Hint { .. } => MessageKind::Hint,
+                ShardMessage::HandOff { .. } => MessageKind::HandOff,
                 ShardMessage::Forward { .. } => MessageKind::Forward,
                 ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
                 ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
+                ShardMessage::Exchange(ExchangeMessage::Ask { .. }) => MessageKind::Exchange,
+                ShardMessage::Exchange(ExchangeMessage::Answer { .. }) => MessageKind::ExchangeAnswer,
             },
         }
     }
@@ -306,7 +346,11 @@ impl Message {
         match self {
             Self::Shard(
                 _,
-                ShardMessage::Read { key, .. } | ShardMessage::Write { key, .. } | ShardMessage::Repair { key, .. },
+                ShardMessage::Read { key, .. }
+                | ShardMessage::Write { key, .. }
+                | ShardMessage::Repair { key, .. }
+                | ShardMessage::Hint { key, .. }
+                | ShardMessage::HandOff { key, .. },
             ) => Some(key),
             Self::Shard(_, ShardMessage::Forward { body, .. }) => Some(&body.key),
             _ => None,
@@ -359,10 +403,16 @@ impl ShardMessage {
         // Sets check their own bounds when they are read.
         let refusal = |refusal: &Refusal| match refusal {
             Refusal::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
-            Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::Storage(_) => Ok(()),
+            Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::HintsFull | Refusal::Storage(_) => Ok(()),
         };
         match self {
-            Self::Read { key, .. } | Self::Write { key, .. } | Self::Repair { key, .. } => holds(key),
+            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => refusal(why),
+            Self::Exchange(message) => message.validate(slice),
+            Self::Read { key, .. }
+            | Self::Write { key, .. }
+            | Self::Repair { key, .. }
+            | Self::Hint { key, .. }
+            | Self::HandOff { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
             Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => refusal(why),
             Self::Pulled { result: Ok(page), .. } => page.objects.iter().try_for_each(|(key, _)| holds(key)),

@@ -1,6 +1,7 @@
 //! What a person can see of a cluster: one schema for the simulator, the WebSocket and the page. Pictures only: nothing is
 //! decided from them.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -64,6 +65,8 @@ pub struct NodeView {
     pub layout_version: u64,
     /// Objects in its store.
     pub keys: u64,
+    /// Hints in its store, by the owner they are kept for.
+    pub hints: BTreeMap<NodeId, u64>,
     /// What it believes of every member, itself included, in the order of their ids.
     pub members: Vec<MemberView>,
 }
@@ -175,6 +178,59 @@ pub struct ReplicaView {
     pub node: NodeId,
     /// Its live versions, tombstones included.
     pub versions: Vec<VersionView>,
+}
+
+/// What the shards of a node compared with others and repaired, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AntiEntropyView {
+    /// When a comparison ended last, on the node's own monotonic clock.
+    pub last_exchange: Option<Time>,
+    /// Comparisons of a slice with a peer that this node began and that came to their end.
+    pub exchanges: u64,
+    /// Copies that were behind and were brought up to date by those: of one key it may be both sides.
+    pub keys_repaired: u64,
+    /// Hash trees that did not fit their objects and were built anew.
+    pub trees_built: u64,
+    /// Damaged objects that were fetched from their other owners.
+    pub objects_healed: u64,
+}
+
+impl AntiEntropyView {
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            last_exchange: self.last_exchange.max(other.last_exchange),
+            exchanges: self.exchanges + other.exchanges,
+            keys_repaired: self.keys_repaired + other.keys_repaired,
+            trees_built: self.trees_built + other.trees_built,
+            objects_healed: self.objects_healed + other.objects_healed,
+        }
+    }
+}
+
+/// The hash tree of one slice at one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MerkleView {
+    /// The slice, by its number.
+    pub slice: u8,
+    /// Whether the tree fits its objects, as far as known; if not, it is being built anew.
+    pub whole: bool,
+    /// The nodes that are not empty, from the root downward, level by level.
+    pub nodes: Vec<MerkleNodeView>,
+}
+
+/// One node of a hash tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MerkleNodeView {
+    /// Its level: 0 is the root.
+    pub level: u8,
+    /// Its number on the level, in the order of positions.
+    pub index: u16,
+    /// The sum of the hashes of what is below it, in hexadecimal.
+    pub digest: String,
+    /// Keys below it.
+    pub keys: u64,
 }
 
 /// One version of a key.

@@ -235,6 +235,9 @@ fn no_acknowledged_write_is_lost_in_random_schedules() {
         world.apply(&Action::Heal);
         names.iter().for_each(|name| world.apply(&Action::Restart { node: name.clone() }));
         wait(&mut world, Duration::from_secs(120), &format!("calm after seed {seed}"), settled);
+        wait(&mut world, Duration::from_secs(20), &format!("no hint is left after seed {seed}"), |world| {
+            world.view().nodes.iter().all(|node| node.hints.is_empty())
+        });
         assert!(world.violations().is_empty(), "seed {seed}: {:#?}", world.violations());
         let acknowledged = world.acknowledged().to_vec();
         writes += acknowledged.len();

@@ -59,6 +59,8 @@ export interface NodeView {
   boot: number;
   actor: string;
   layout_version: number;
+  /** Hints in its store, by the owner they are kept for. */
+  hints: Record<string, number>;
   keys: number;
   members: MemberView[];
 }

@@ -134,9 +134,15 @@ impl Issuer {
     pub fn observe(&mut self, known: &VersionVector, incoming: &VersionVector) -> bool {
         let forgotten = !known.descends_for(self.actor, incoming);
         if forgotten {
-            self.remembered_after = self.issued;
+            self.forgot();
         }
         forgotten
+    }
+
+    /// To be called when the store has lost a key and with it perhaps dots of this actor that nobody else has: from now on
+    /// no key's history at this actor is taken for whole before its next write.
+    pub const fn forgot(&mut self) {
+        self.remembered_after = self.issued;
     }
 
     fn block_from(counter: u64) -> u64 {

@@ -36,7 +36,7 @@ impl<S: Storage> Shard<S> {
         let key = request.key.clone();
         let slice = Position::of(&key).slice();
         let wall = self.wall_now();
-        let mut set = rows::load(&self.storage, &key).map_err(RequestError::Storage)?;
+        let mut set = self.load(&key).map_err(RequestError::Storage)?;
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
         if let Some(seen) = seen {
             issuer.observe(set.context(), seen.context());

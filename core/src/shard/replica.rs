@@ -10,13 +10,21 @@ use crate::hash::Position;
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
-use crate::node::FromShard;
-use crate::storage::{Batch, Seq, Storage, StorageError};
+use crate::storage::{Seq, Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
-        let result = self.check_layout(layout).and_then(|()| self.holds(key));
-        self.answer(from, request, key, result);
+        let result = self.check_layout(layout);
+        let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
+        if rings.all.preference_list(Position::of(key)).primaries().contains(&self.start.node) {
+            let result = result.and_then(|()| self.holds(key));
+            return self.answer(from, request, key, result);
+        }
+        // What a node that owns nothing of the key has beyond its hints may be what it owned once: others know better.
+        match result.and_then(|()| self.hinted(key).map_err(Refusal::Storage)) {
+            Ok((set, shown)) => self.answer_after(shown, from, request, key, Ok(Answer::Holds { set, synced: false })),
+            Err(refusal) => self.answer_after(None, from, request, key, Err(refusal)),
+        }
     }
 
     pub(super) fn serve_write(
@@ -54,15 +62,15 @@ impl<S: Storage> Shard<S> {
         Err(Refusal::Layout(layout))
     }
 
-    fn holds(&self, key: &Key) -> Result<Answer, Refusal> {
-        let set = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+    fn holds(&mut self, key: &Key) -> Result<Answer, Refusal> {
+        let set = self.load(key).map_err(Refusal::Storage)?;
         Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
     }
 
     /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish. A retry
     /// may be of a write that its coordinator knows to be superseded: that one is not fresh.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
-        let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+        let held = self.load(key).map_err(Refusal::Storage)?;
         if set.contains(fresh) && held.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
@@ -73,40 +81,40 @@ impl<S: Storage> Shard<S> {
 
     /// Merges a set into what is held, and gives back the merge.
     pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
-        let mut held = rows::load(&self.storage, key)?;
+        let before = self.load(key)?;
         if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
-            issuer.observe(held.context(), set.context());
+            issuer.observe(before.context(), set.context());
             if let Some(forgotten) = forgotten_dots(issuer, set, &self.start.config) {
                 self.tell(forgotten);
             }
         }
-        if rows::merge(&mut held, set)? {
-            held.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
-            self.store(key, &held)?;
+        let mut merged = before.clone();
+        if rows::merge(&mut merged, set)? {
+            merged.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
+            self.store(key, &before, &merged)?;
         }
-        Ok(held)
-    }
-
-    /// Writes a key's set; visible at once, shown to nobody before it is durable.
-    pub(super) fn store(&mut self, key: &Key, set: &SiblingSet) -> Result<Seq, StorageError> {
-        let mut batch = Batch::default();
-        rows::put_object(&mut batch, key, set);
-        let seq = self.apply(batch)?;
-        self.barrier.wrote(rows::object_key(key), seq);
-        self.effects.event(|| EventKind::Stored { key: key.clone() });
-        if !self.holds_data {
-            self.holds_data = true;
-            self.tell(FromShard::HoldsData);
-        }
-        Ok(seq)
+        Ok(merged)
     }
 
     /// Answers once everything that the answer shows or promises is durable: this node's own question included.
     pub(super) fn answer(&mut self, to: &NodeId, request: RequestId, key: &Key, result: Result<Answer, Refusal>) {
+        let shown = self.barrier.shown_by(&rows::object_key(key));
+        self.answer_after(shown, to, request, key, result);
+    }
+
+    /// Answers once a batch is durable.
+    pub(super) fn answer_after(
+        &mut self,
+        shown: Option<Seq>,
+        to: &NodeId,
+        request: RequestId,
+        key: &Key,
+        result: Result<Answer, Refusal>,
+    ) {
         let slice = Position::of(key).slice();
         let own = *to == self.start.node;
-        match self.barrier.shown_by(&rows::object_key(key)) {
+        match shown {
             Some(seq) => {
                 let then = if own {
                     Then::Answer { request, result }

@@ -1,4 +1,9 @@
-//! The rows of a shard: objects at `position ‖ key`, dot leases and sync marks by slice. Only their form, no decisions.
+//! The rows of a shard: objects at `position ‖ key`, dot leases and sync marks by slice, leaves of the hash trees. Only
+//! their form, no decisions.
+//!
+//! What must not be taken for something else after a bit has flipped is *sealed*: eight bytes at its end are the FNV-1a of
+//! its place and its content. That finds any change of one byte for sure and any other with a chance of 2^-64 to miss it.
+//! It is no defence against whoever can write to the disk.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -8,23 +13,29 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Start;
+use super::trees::SliceTree;
 use crate::causality::{Issuer, SiblingSet};
-use crate::hash::{Position, Slice};
+use crate::hash::{Position, Slice, StableHasher};
 use crate::id::{ActorId, Key};
+use crate::merkle::Sum;
 use crate::node::StartError;
 use crate::planted::PlantedBug;
+use crate::ring::Span;
 use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
+use crate::time::Time;
 
 /// What the store remembers of the slices of a shard.
 pub(super) struct Rows {
     pub(super) issuers: BTreeMap<Slice, Issuer>,
     pub(super) synced: BTreeSet<Slice>,
+    pub(super) trees: BTreeMap<Slice, SliceTree>,
     pub(super) holds_data: bool,
 }
 
 impl Rows {
-    pub(super) fn read<S: Storage>(storage: &S, start: &Start) -> Result<Self, StartError> {
-        let mut rows = Self { issuers: BTreeMap::new(), synced: BTreeSet::new(), holds_data: false };
+    pub(super) fn read<S: Storage>(storage: &S, start: &Start, now: Time) -> Result<Self, StartError> {
+        let (issuers, synced, trees) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut rows = Self { issuers, synced, trees, holds_data: false };
         for &slice in &start.slices {
             let leased = match storage.get(Space::Meta, lease_key(slice).as_bytes())? {
                 Some(_) if start.config.has_bug(PlantedBug::ReuseDot) => 0,
@@ -39,8 +50,10 @@ impl Rows {
             }
             let (from, to) = bounds(slice);
             let one = PageLimit { rows: 1, bytes: 1 };
-            rows.holds_data |=
-                !storage.scan(Space::Objects, &from, to.as_ref().map(<[u8; 8]>::as_slice), one)?.rows.is_empty();
+            let to = to.as_ref().map(<[u8; 8]>::as_slice);
+            let holds_objects = !storage.scan(Space::Objects, &from, to, one)?.rows.is_empty();
+            rows.trees.insert(slice, SliceTree::read(storage, slice, holds_objects, now)?);
+            rows.holds_data |= holds_objects;
         }
         Ok(rows)
     }
@@ -92,15 +105,49 @@ pub(super) fn bounds(slice: Slice) -> ([u8; 8], Option<[u8; 8]>) {
     (slice.first().0.to_be_bytes(), after.map(u64::to_be_bytes))
 }
 
-/// The key in an object's place.
-pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
-    let damaged = || StorageError::Corrupt(String::from("the place of an object"));
-    let text = place.get(8..).and_then(|key| core::str::from_utf8(key).ok()).ok_or_else(damaged)?;
-    Key::new(text).map_err(|_| damaged())
+/// The places of the objects at some positions: the first, and the first one after them.
+pub(super) fn places(span: Span) -> (Vec<u8>, Option<Vec<u8>>) {
+    let after = span.last.0.checked_add(1);
+    (span.first.0.to_be_bytes().to_vec(), after.map(|at| at.to_be_bytes().to_vec()))
 }
 
-pub(super) fn decode(row: &[u8], key: &Key) -> Result<SiblingSet, StorageError> {
-    postcard::from_bytes(row).map_err(|error| StorageError::Corrupt(format!("object {key:?}: {error}")))
+/// The key in an object's place, and where on the ring it lies.
+fn placed_at(place: &[u8]) -> Option<(Position, Key)> {
+    let (at, key) = place.split_first_chunk::<8>()?;
+    let key = Key::new(core::str::from_utf8(key).ok()?).ok()?;
+    Some((Position(u64::from_be_bytes(*at)), key))
+}
+
+/// The key in an object's place.
+pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
+    placed_at(place).map(|(_, key)| key).ok_or_else(|| StorageError::Corrupt(String::from("the place of an object")))
+}
+
+/// A row that says itself whether it is whole. `place` is the key it is stored under.
+pub(super) fn seal(place: &[u8], mut content: Vec<u8>) -> Vec<u8> {
+    let checksum = checksum(place, &content);
+    content.extend_from_slice(&checksum.to_be_bytes());
+    content
+}
+
+/// The content of a sealed row.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] when it is not what was sealed for this place. Nothing was changed.
+pub(super) fn unseal<'a>(place: &[u8], row: &'a [u8]) -> Result<&'a [u8], StorageError> {
+    let whole = row.split_last_chunk::<8>().filter(|(content, seal)| checksum(place, content).to_be_bytes() == **seal);
+    whole.map(|(content, _)| content).ok_or_else(|| StorageError::Corrupt(String::from("its checksum does not fit")))
+}
+
+fn checksum(place: &[u8], content: &[u8]) -> u64 {
+    let mut hasher = StableHasher::new();
+    hasher.bytes(place);
+    hasher.bytes(content);
+    hasher.finish()
+}
+
+fn decode(place: &[u8], row: &[u8]) -> Result<SiblingSet, StorageError> {
+    postcard::from_bytes(unseal(place, row)?).map_err(|error| StorageError::Corrupt(format!("{error}")))
 }
 
 /// Merges a set into one that is held. Only a set that no honest node sends cannot be merged.
@@ -109,12 +156,111 @@ pub(super) fn merge(held: &mut SiblingSet, set: &SiblingSet) -> Result<bool, Sto
 }
 
 pub(super) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
-    match storage.get(Space::Objects, &object_key(key))? {
-        Some(row) => decode(&row, key),
+    let place = object_key(key);
+    match storage.get(Space::Objects, &place)? {
+        Some(row) => decode(&place, &row),
         None => Ok(SiblingSet::default()),
     }
 }
 
 pub(super) fn put_object(batch: &mut Batch, key: &Key, set: &SiblingSet) {
-    batch.put(Space::Objects, object_key(key), postcard::to_allocvec(set).expect("every set has a stored form"));
+    let place = object_key(key);
+    let row = seal(&place, postcard::to_allocvec(set).expect("every set has a stored form"));
+    batch.put(Space::Objects, place, row);
+}
+
+/// What a scan of objects found.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    pub(super) found: Vec<Object>,
+    /// Objects that do not match their checksum: they are there, and what they are is unknown.
+    pub(super) damaged: Vec<Key>,
+    /// The place after the last one that was looked at, if more are left.
+    pub(super) next: Option<Vec<u8>>,
+}
+
+/// An object where it lies.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) at: Position,
+    pub(super) key: Key,
+    pub(super) set: SiblingSet,
+    /// The size of its row.
+    pub(super) bytes: usize,
+}
+
+impl Object {
+    /// What it adds to a hash tree.
+    pub(super) fn sum(&self) -> Sum {
+        entry(&self.key, &self.set)
+    }
+}
+
+/// Reads a page of objects. A damaged one is passed over and named; a place that names no key is nobody's.
+pub(super) fn scan<S: Storage>(
+    storage: &S,
+    from: &[u8],
+    to: Option<&[u8]>,
+    limit: PageLimit,
+) -> Result<Objects, StorageError> {
+    let page = storage.scan(Space::Objects, from, to, limit)?;
+    let mut objects = Objects::default();
+    for (place, row) in &page.rows {
+        let Some((at, key)) = placed_at(place) else { continue };
+        match decode(place, row) {
+            Ok(set) => objects.found.push(Object { at, key, set, bytes: place.len() + row.len() }),
+            Err(_) => objects.damaged.push(key),
+        }
+    }
+    objects.next = page.rows.last().filter(|_| page.more).map(|(place, _)| place_after(place));
+    Ok(objects)
+}
+
+/// The first place after one.
+pub(super) fn place_after(place: &[u8]) -> Vec<u8> {
+    let mut after = place.to_vec();
+    after.push(0);
+    after
+}
+
+/// The object whose place this is the first one after.
+pub(super) fn place_before(after: &[u8]) -> Option<(Position, Key)> {
+    placed_at(after.strip_suffix(&[0])?)
+}
+
+/// What an object adds to a hash tree: nothing if no version of it is live.
+pub(super) fn entry(key: &Key, set: &SiblingSet) -> Sum {
+    if set.is_empty() { Sum::EMPTY } else { Sum::of(key, set.digest()) }
+}
+
+/// The rows of a slice's tree: the mark that it is broken at the slice's number, a leaf at that and its own.
+pub(super) fn tree_bounds(slice: Slice) -> ([u8; 1], [u8; 1]) {
+    ([slice.number()], [slice.number() + 1])
+}
+
+fn leaf_key(slice: Slice, leaf: u16) -> Vec<u8> {
+    let [high, low] = leaf.to_be_bytes();
+    [slice.number(), high, low].to_vec()
+}
+
+pub(super) fn put_leaf(batch: &mut Batch, slice: Slice, leaf: u16, sum: Sum) {
+    let key = leaf_key(slice, leaf);
+    if sum.is_empty() {
+        batch.remove(Space::Tree, key);
+    } else {
+        let row = seal(&key, postcard::to_allocvec(&sum).expect("every sum has a stored form"));
+        batch.put(Space::Tree, key, row);
+    }
+}
+
+/// A leaf of a tree, from its row; nothing if the row is none.
+pub(super) fn leaf_in(key: &[u8], row: &[u8]) -> Option<(u16, Sum)> {
+    let [_, high, low] = *key else { return None };
+    let sum: Sum = postcard::from_bytes(unseal(key, row).ok()?).ok()?;
+    Some((u16::from_be_bytes([high, low]), sum)).filter(|(leaf, sum)| *leaf < crate::merkle::LEAVES && sum.count > 0)
+}
+
+/// Marks the tree of a slice as broken, so that a restart builds it anew.
+pub(super) fn put_broken(batch: &mut Batch, slice: Slice) {
+    batch.put(Space::Tree, tree_bounds(slice).0.to_vec(), Bytes::new());
 }

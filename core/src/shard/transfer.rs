@@ -19,7 +19,7 @@ use crate::layout::LayoutId;
 use crate::limits;
 use crate::message::{Refusal, ShardMessage, TransferPage};
 use crate::node::{FromShard, Picture};
-use crate::storage::{Batch, PageLimit, Space, Storage};
+use crate::storage::{Batch, PageLimit, Storage};
 use crate::time::Time;
 
 /// Slices that one shard pulls at a time.
@@ -36,6 +36,8 @@ pub(super) struct Pull {
     asked: Option<(NodeId, RequestId)>,
     /// Where the next page of that owner begins.
     after: Option<(Position, Key)>,
+    /// Whether that owner has left something out that it could not read.
+    damaged: bool,
     /// When to look at it again; nothing once it only waits for its mark to be durable.
     due: Option<Time>,
     objects: u64,
@@ -43,7 +45,7 @@ pub(super) struct Pull {
 
 impl Pull {
     const fn new(due: Option<Time>) -> Self {
-        Self { done: BTreeSet::new(), asked: None, after: None, due, objects: 0 }
+        Self { done: BTreeSet::new(), asked: None, after: None, damaged: false, due, objects: 0 }
     }
 
     pub(super) const fn due(&self) -> Option<Time> {
@@ -70,7 +72,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn begin_life(&mut self, actor: ActorId, boot: u64) {
         self.start.actor = actor;
         self.start.boot = boot;
-        self.next_request = self.next_request.max(first_request(boot));
+        self.next_request = first_request(&self.start);
         for (slice, issuer) in &mut self.issuers {
             assert!(issuer.actor() != actor, "a new actor has issued nothing in {slice:?}");
             *issuer = Issuer::new(actor);
@@ -174,41 +176,30 @@ impl<S: Storage> Shard<S> {
             }
             self.page_for(from, slice, after)
         });
-        // A page may show rows that are not durable yet: it waits for all of them.
-        let message = ShardMessage::Pulled { request, result };
-        match self.barrier.last() {
-            Some(seq) => {
-                self.barrier.wait(seq, self.effects.cause, Then::Send { to: from.clone(), slice, message });
-            }
-            None => self.send(from.clone(), slice, message),
-        }
+        self.send_once_durable(from.clone(), slice, ShardMessage::Pulled { request, result });
     }
 
-    fn page_for(&self, asker: &NodeId, slice: Slice, after: Option<(Position, Key)>) -> Result<TransferPage, Refusal> {
-        let picture = self.picture.as_ref().expect("messages come after the picture");
+    fn page_for(
+        &mut self,
+        asker: &NodeId,
+        slice: Slice,
+        after: Option<(Position, Key)>,
+    ) -> Result<TransferPage, Refusal> {
+        let picture = self.picture.clone().expect("messages come after the picture");
         let (first, end) = rows::bounds(slice);
         let from = match &after {
-            Some((at, key)) if at.slice() == slice => {
-                let mut place = rows::placed(*at, key).to_vec();
-                place.push(0);
-                place
-            }
+            Some((at, key)) if at.slice() == slice => rows::place_after(&rows::placed(*at, key)),
             _ => first.to_vec(),
         };
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
         let limit = PageLimit { rows: limits::PAGE_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
-        let page = self.storage.scan(Space::Objects, &from, end, limit).map_err(Refusal::Storage)?;
-        let mut objects = Vec::new();
-        let mut last = None;
-        for (place, row) in &page.rows {
-            let key = rows::key_in(place).map_err(Refusal::Storage)?;
-            let at = Position::of(&key);
-            if picture.rings.all.preference_list(at).primaries().contains(asker) {
-                objects.push((key.clone(), rows::decode(row, &key).map_err(Refusal::Storage)?));
-            }
-            last = Some((at, key));
-        }
-        Ok(TransferPage { objects, next: last.filter(|_| page.more) })
+        let page = rows::scan(&self.storage, &from, end, limit).map_err(Refusal::Storage)?;
+        let is_askers = |at| picture.rings.all.preference_list(at).primaries().contains(asker);
+        let damaged = page.damaged.iter().any(|key| is_askers(Position::of(key)));
+        page.damaged.iter().for_each(|key| self.begin_heal(key));
+        let next = page.next.as_deref().and_then(rows::place_before);
+        let found = page.found.into_iter().filter(|object| is_askers(object.at));
+        Ok(TransferPage { objects: found.map(|object| (object.key, object.set)).collect(), next, damaged })
     }
 
     /// The taking side.
@@ -231,9 +222,10 @@ impl<S: Storage> Shard<S> {
                 match refusal {
                     Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
                     // Another owner may have it; this one is asked again later.
-                    Refusal::NotSynced | Refusal::Storage(_) | Refusal::CoveredDot(_) => {
+                    Refusal::NotSynced | Refusal::HintsFull | Refusal::Storage(_) | Refusal::CoveredDot(_) => {
                         pull.asked = None;
                         pull.after = None;
+                        pull.damaged = false;
                         pull.due = Some(now + PAGE_TIMEOUT);
                     }
                 }
@@ -251,9 +243,16 @@ impl<S: Storage> Shard<S> {
         }
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
         pull.objects += u64::try_from(page.objects.len()).expect("a page is short");
+        pull.damaged |= page.damaged;
         if page.next.is_none() {
-            pull.done.insert(from.clone());
             pull.asked = None;
+            if core::mem::take(&mut pull.damaged) {
+                // It has not given all: it is asked again, once it has healed what it could not read.
+                pull.after = None;
+                pull.due = Some(self.effects.now + PAGE_TIMEOUT);
+                return;
+            }
+            pull.done.insert(from.clone());
         }
         pull.after = page.next;
         self.advance_pull(slice);

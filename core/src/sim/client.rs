@@ -29,6 +29,8 @@ pub struct Acknowledged {
     pub known: VersionVector,
     /// When the client was told.
     pub at: Time,
+    /// Whether no fallback stood in for an owner.
+    pub strict: bool,
 }
 
 /// All clients together.
@@ -100,6 +102,7 @@ impl Clients {
     pub(super) fn end(&mut self, now: Time, token: Token, reply: &Reply) {
         if let Some((key, before)) = self.reads.remove(&token)
             && let Ok(success) = reply
+            && success.answers.stand_ins.is_empty()
         {
             self.check_read(now, &key, before, success.set.context());
         }
@@ -113,14 +116,15 @@ impl Clients {
             self.contexts.insert((operation.client.clone(), operation.key.clone()), success.context.clone());
             if operation.operation != OperationKind::Get {
                 let (key, known) = (operation.key.clone(), success.set.context().clone());
-                self.acknowledged.push(Acknowledged { key, known, at: now });
+                let strict = success.answers.stand_ins.is_empty();
+                self.acknowledged.push(Acknowledged { key, known, at: now, strict });
             }
         }
     }
 
     /// R + W > N without stand-ins: a read that began after a write was acknowledged has seen it.
     fn check_read(&mut self, now: Time, key: &Key, before: usize, seen: &VersionVector) {
-        for write in self.acknowledged[..before].iter().filter(|write| write.key == *key) {
+        for write in self.acknowledged[..before].iter().filter(|write| write.strict && write.key == *key) {
             if !seen.descends(&write.known) {
                 let sentence = alloc::format!(
                     "a read of {key:?} answered at {now} had not seen a write acknowledged at {}: it saw {seen:?}, the write had {:?}",

@@ -1,7 +1,7 @@
 //! One simulated machine: a process made of a control plane and shards, and the disks that outlive it. It carries what the
 //! parts say to each other, and hands everything else to the world.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
@@ -254,6 +254,15 @@ impl Host {
             }
             None => self.disks.iter().collect(),
         }
+    }
+
+    /// The hints that the running process keeps, by the owner they are for.
+    pub(super) fn hints(&self) -> BTreeMap<NodeId, u64> {
+        let mut hints = BTreeMap::new();
+        for (target, count) in self.shards().iter().flat_map(Shard::hints) {
+            *hints.entry(target.clone()).or_default() += count;
+        }
+        hints
     }
 
     pub(super) fn keys(&self) -> u64 {

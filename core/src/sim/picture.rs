@@ -92,6 +92,7 @@ fn node_view(host: &Host) -> NodeView {
         actor: member.map_or(ActorId(0), |member| member.actor),
         layout_version: control.map_or(0, |node| node.rings().id.version),
         keys: host.keys(),
+        hints: host.hints(),
         members: control.map(|node| node.membership().members().map(member_view).collect()).unwrap_or_default(),
     }
 }
