@@ -582,13 +582,14 @@ impl World {
 
     /// The disks of a machine, the control plane's first, to be damaged by hand: what a schedule has no action for.
     pub fn disks_mut(&mut self, node: &NodeId) -> Vec<&mut crate::storage::MemoryStore> {
-        self.hosts.get_mut(node).map(Host::memories_mut).unwrap_or_default()
+        let mut hosts = self.hosts.iter_mut();
+        hosts.find(|host| host.node == *node).map(Host::memories_mut).unwrap_or_default()
     }
 
     /// What a running node compared with others and repaired.
     #[must_use]
     pub fn anti_entropy(&self, node: &NodeId) -> AntiEntropyView {
-        let shards = self.hosts.get(node).map_or(&[][..], Host::shards);
+        let shards = self.hosts.iter().find(|host| host.node == *node).map_or(&[][..], Host::shards);
         shards.iter().map(crate::shard::Shard::anti_entropy).fold(AntiEntropyView::default(), AntiEntropyView::with)
     }
 
