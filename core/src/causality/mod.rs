@@ -23,17 +23,21 @@
 //! still has a single span.
 
 mod dot;
+mod floor;
 mod issuer;
 mod malformed;
+mod requests;
 mod siblings;
 mod stamp;
 mod token;
 mod vector;
 
 pub use dot::Dot;
+pub use floor::Floor;
 pub use issuer::{FreshDot, IssueError, Issuer};
 pub use malformed::Malformed;
-pub use siblings::{SiblingSet, SpanLimit, UpdateError, Version};
+pub use requests::RequestName;
+pub use siblings::{SetLimit, SiblingSet, UpdateError, Version};
 pub use stamp::{HybridClock, Stamp, StampAhead};
 pub use token::{CONTEXT_TEXT_BYTES_MAX, ContextError, ContextSecret, decode, encode};
 pub use vector::{DotSpan, VersionVector};

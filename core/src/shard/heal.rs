@@ -155,6 +155,9 @@ impl<S: Storage> Shard<S> {
             return;
         }
         let merged = merge_all(heal.sets.values());
+        // What only a store shows that is not synced may be long dead: below the floor the others would have it.
+        let sure = merge_all(heal.sets.iter().filter(|(node, _)| heal.synced.contains(*node)).map(|(_, set)| set));
+        let merged = self.strip(Position::of(key).slice(), &sure, &merged).into_owned();
         self.heals.remove(key);
         if let Err(error) = self.heal(key, &merged) {
             self.note_failure(&error);

@@ -151,6 +151,7 @@ impl<S: Storage> Shard<S> {
             Some(set) => rows::put_object(&mut batch, key, set),
             None => batch.remove(Space::Objects, place.clone()),
         }
+        rows::put_deleted(&mut batch, key, before, set);
         let (old, new) = (rows::entry(key, before), set.map_or(Sum::EMPTY, |set| rows::entry(key, set)));
         let state = &self.trees[&slice];
         let mut leaf_sum = None;
@@ -237,6 +238,7 @@ impl<S: Storage> Shard<S> {
         } else {
             rows::put_object(&mut batch, key, set);
         }
+        rows::mark_deleted(&mut batch, key, set.is_deleted());
         let seq = self.apply_with_tree(batch, slice, leaf.index(), leaf_sum)?;
         self.note_stored(key, place, seq, !set.context().is_empty());
         Ok(seq)

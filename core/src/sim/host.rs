@@ -158,6 +158,7 @@ impl Host {
         let cluster = ClusterConfig {
             replication: setting.replication,
             placement: setting.placement,
+            strategies: setting.strategies.clone(),
             ..ClusterConfig::default()
         };
         let config = Config {

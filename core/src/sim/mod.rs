@@ -7,6 +7,7 @@ mod bench;
 mod checker;
 mod client;
 mod conclude;
+mod direct;
 mod disk;
 mod faults;
 mod host;

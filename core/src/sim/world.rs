@@ -81,11 +81,11 @@ pub(super) struct Flight {
 /// A client's request on its way.
 #[derive(Clone, Debug)]
 pub(super) struct ClientRequest {
-    asked: Arc<Asked>,
-    host: HostIndex,
-    token: Token,
-    request: Request,
-    sent_at: Time,
+    pub(super) asked: Arc<Asked>,
+    pub(super) host: HostIndex,
+    pub(super) token: Token,
+    pub(super) request: Request,
+    pub(super) sent_at: Time,
 }
 
 /// An answer on its way to a client.
@@ -212,7 +212,7 @@ impl World {
             Item::Durable { host, .. } | Item::Wake { host, .. } => self.reach(host, item),
             Item::Late(item) => self.take(*item),
             Item::Reply(reply) => self.reply_arrives(&reply),
-            Item::Again(asked, tries) => self.ask(asked, tries),
+            Item::Again(asked, tries) => self.ask_next(asked, tries),
             Item::End { host, life } => {
                 if self.runs(host, life) {
                     self.end_process(host, ProcessState::Stopped);
@@ -299,7 +299,7 @@ impl World {
         self.ask_host(Arc::new(asked), host, 0)
     }
 
-    fn ask(&mut self, asked: Arc<Asked>, tries: usize) {
+    fn ask_next(&mut self, asked: Arc<Asked>, tries: usize) {
         let next = asked.options.retry.get(tries - 1).and_then(|node| self.index(node));
         if let Some(host) = next {
             self.ask_host(asked, host, tries);
@@ -582,14 +582,14 @@ impl World {
 
     /// The disks of a machine, the control plane's first, to be damaged by hand: what a schedule has no action for.
     pub fn disks_mut(&mut self, node: &NodeId) -> Vec<&mut crate::storage::MemoryStore> {
-        let mut hosts = self.hosts.iter_mut();
-        hosts.find(|host| host.node == *node).map(Host::memories_mut).unwrap_or_default()
+        let host = self.names.get(node).copied();
+        host.map(|host| self.hosts[host].memories_mut()).unwrap_or_default()
     }
 
     /// What a running node compared with others and repaired.
     #[must_use]
     pub fn anti_entropy(&self, node: &NodeId) -> AntiEntropyView {
-        let shards = self.hosts.iter().find(|host| host.node == *node).map_or(&[][..], Host::shards);
+        let shards = self.names.get(node).map_or(&[][..], |host| self.hosts[*host].shards());
         shards.iter().map(crate::shard::Shard::anti_entropy).fold(AntiEntropyView::default(), AntiEntropyView::with)
     }
 
@@ -605,6 +605,14 @@ impl World {
             host.stores().into_iter().for_each(|store| store.memory().hash_into(&mut hasher));
         }
         hasher.finish()
+    }
+
+    /// The answer that arrives next, if an answer is the next thing to happen.
+    pub(super) fn next_reply(&self) -> Option<(Token, &Reply)> {
+        match self.queue.first_key_value()?.1 {
+            Item::Reply(reply) => Some((reply.token, &reply.reply)),
+            _ => None,
+        }
     }
 
     /// The machines, in the order of their names.

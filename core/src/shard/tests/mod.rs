@@ -1,6 +1,7 @@
 //! The data plane of a few nodes as a specification: real shards, a network and disks that do as they are told, no control
 //! plane. The owners of [`KEY`] are `a`, `b` and `c`, in the order of the walk; `d` and `e` are its fallbacks.
 
+mod collection;
 mod forwarding;
 mod hints;
 mod quorum;
