@@ -144,7 +144,7 @@ impl<S: Storage> Shard<S> {
         let held = self.hint(target, key).map_err(Refusal::Storage)?;
         let is_new = held.is_none();
         let mut hint = held.unwrap_or(Hint { owners, set: SiblingSet::default() });
-        if hint.set.is_covered(fresh) {
+        if set.contains(fresh) && hint.set.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
         }
@@ -158,6 +158,7 @@ impl<S: Storage> Shard<S> {
             return Err(Refusal::HintsFull);
         }
         if rows::merge(&mut hint.set, set).map_err(Refusal::Storage)? {
+            hint.set.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
             let mut batch = Batch::default();
             let row = postcard::to_allocvec(&hint).expect("every hint has a stored form");
             let place = place(target, key);

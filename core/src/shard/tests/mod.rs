@@ -54,6 +54,7 @@ impl Storage for Disk {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "a few at a time, in a test")]
 enum Item {
     Arrives { from: NodeId, to: NodeId, envelope: Envelope },
     Durable { node: NodeId, upto: Seq },
