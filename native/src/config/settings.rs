@@ -127,6 +127,7 @@ fn core_config(options: Options) -> Result<Config, SettingsError> {
         name: options.cluster.unwrap_or(default.cluster.name),
         replication: Replication::new(n, r, w)?,
         placement: options.placement.unwrap_or(default.cluster.placement),
+        ..ClusterConfig::default()
     };
     let spans = default.timing;
     let timing = Timing {
