@@ -249,7 +249,7 @@ pub(super) fn end_place(slice: Slice, target: &NodeId) -> Vec<u8> {
 }
 
 /// Where a hint lies: by slice, owner and position.
-fn place(target: &NodeId, key: &Key) -> Bytes {
+pub(super) fn place(target: &NodeId, key: &Key) -> Bytes {
     let mut place = first_place(Position::of(key).slice(), target);
     place.extend_from_slice(&rows::object_key(key));
     place.into()
