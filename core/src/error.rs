@@ -11,10 +11,21 @@ use crate::storage::StorageError;
 /// Who answered a request, and who could not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
-    /// Replicas that answered, in the order they did.
+    /// Nodes that answered, in the order they did: owners of the key, and fallbacks that stood in for one.
     pub successful: Vec<NodeId>,
-    /// Replicas that answered with an error or are known to be dead.
+    /// Nodes that answered with an error, and owners that are known to be dead.
     pub failed: Vec<NodeId>,
+    /// For whom those of `successful` stood in that are no owners. Where nobody did, the quorum was strict.
+    pub stand_ins: Vec<StandIn>,
+}
+
+/// A fallback in the place of an owner (a sloppy quorum; DeCandia et al., "Dynamo", 2007, section 4.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandIn {
+    /// The fallback. It keeps what is written until it can hand it to the owner.
+    pub fallback: NodeId,
+    /// The owner.
+    pub target: NodeId,
 }
 
 /// Why a request failed.
@@ -65,13 +76,15 @@ pub enum RequestError {
         reason: String,
     },
     /// Too few replicas answered. A write may still appear later.
-    #[error("{} of the {needed} answers needed came before the request ended{}", answers.successful.len(),
-        if *write { ": the write may still appear later" } else { "" })]
+    #[error("too few answers came before the request ended: {}, where {needed} are needed{}{}",
+        counted(answers), of_owners(*primaries), if *write { "; the write may still appear later" } else { "" })]
     QuorumNotMet {
         /// Whether it was a write.
         write: bool,
         /// Answers needed.
         needed: u8,
+        /// How many of them must be answers of owners.
+        primaries: u8,
         /// Who answered.
         answers: Answers,
         /// Who should have.
@@ -86,6 +99,18 @@ pub enum RequestError {
     /// This node's own disk failed. Nothing of a write is visible.
     #[error("the request could not be stored: {0}")]
     Storage(StorageError),
+}
+
+/// The answers of a request that failed, for people.
+fn counted(answers: &Answers) -> String {
+    match (answers.successful.len(), answers.stand_ins.len()) {
+        (all, 0) => alloc::format!("{all}"),
+        (all, stand_ins) => alloc::format!("{all} ({stand_ins} of them by fallbacks)"),
+    }
+}
+
+fn of_owners(primaries: u8) -> String {
+    if primaries == 0 { String::new() } else { alloc::format!(" and {primaries} of owners") }
 }
 
 impl RequestError {

@@ -44,6 +44,18 @@ pub const REQUESTS_MAX: usize = 4_096;
 pub const KEY_WAITERS_MAX: usize = 256;
 /// How often a request may be handed on before it is refused: forwarding is one hop in a settled cluster.
 pub const HOPS_MAX: u8 = 3;
+/// Fallbacks that one request asks for each owner that it cannot reach, one after the other.
+pub const STAND_INS_PER_OWNER_MAX: usize = 3;
+/// Hints that one shard has on their way to owners at a time.
+pub const HAND_OFFS_MAX: u32 = 64;
+/// Bytes of hints on their way at a time (one hint may exceed it alone).
+pub const HAND_OFF_BYTES_MAX: u32 = 1_024 * 1_024;
+/// Writes handed on to one shard that it remembers, so that one sent again is not done again. With as many that may still
+/// be sent again, the next one is refused as overloaded.
+pub const FORWARDS_MAX: usize = 65_536;
+/// Bytes of the replies to such writes that are remembered; older ones go first, and then a write sent again is not
+/// answered.
+pub const FORWARD_REPLY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Objects and bytes in one page of a transfer.
 pub const PAGE_ROWS_MAX: u32 = 256;
 /// Bytes of objects in one page of a transfer (one object may exceed it alone).

@@ -152,7 +152,7 @@ pub enum ShardMessage {
         /// The dot that was minted for this write.
         fresh: Dot,
     },
-    /// The answer to either.
+    /// The answer to a question about a key.
     Answer {
         /// The question.
         request: RequestId,
@@ -168,7 +168,33 @@ pub enum ShardMessage {
         /// The whole set.
         set: SiblingSet,
     },
-    /// Do this for a client of mine.
+    /// Keep this set for an owner of the key that cannot be reached, and hand it over once it can be.
+    Hint {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout the coordinator acts under.
+        layout: LayoutId,
+        /// The owner.
+        target: NodeId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+        /// The dot that was minted for this write.
+        fresh: Dot,
+    },
+    /// I kept this for you, or for an owner before you: merge it into what you hold.
+    HandOff {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout under which the receiver owns the key.
+        layout: LayoutId,
+        /// Which key.
+        key: Key,
+        /// The whole set.
+        set: SiblingSet,
+    },
+    /// Do this for a client of mine. One that is sent again has the same name and is done once.
     Forward {
         /// To find the answer's question.
         request: RequestId,
@@ -245,6 +271,8 @@ pub enum Refusal {
     Sealed,
     /// It has not pulled everything itself.
     NotSynced,
+    /// It keeps as many hints for that owner as it may.
+    HintsFull,
     /// Its disk failed.
     Storage(StorageError),
 }
@@ -310,6 +338,8 @@ impl Message {
                 ShardMessage::Answer { result: Ok(Answer::Holds { .. }), .. } => MessageKind::ReadAnswer,
                 ShardMessage::Answer { .. } => MessageKind::WriteAnswer,
                 ShardMessage::Repair { .. } => MessageKind::Repair,
+                ShardMessage::Hint { .. } => MessageKind::Hint,
+                ShardMessage::HandOff { .. } => MessageKind::HandOff,
                 ShardMessage::Forward { .. } => MessageKind::Forward,
                 ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
@@ -327,7 +357,11 @@ impl Message {
         match self {
             Self::Shard(
                 _,
-                ShardMessage::Read { key, .. } | ShardMessage::Write { key, .. } | ShardMessage::Repair { key, .. },
+                ShardMessage::Read { key, .. }
+                | ShardMessage::Write { key, .. }
+                | ShardMessage::Repair { key, .. }
+                | ShardMessage::Hint { key, .. }
+                | ShardMessage::HandOff { key, .. },
             ) => Some(key),
             Self::Shard(_, ShardMessage::Forward { body, .. }) => Some(&body.key),
             _ => None,
@@ -376,7 +410,7 @@ impl Refusal {
     fn validate(&self) -> Result<(), String> {
         match self {
             Self::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
-            Self::CoveredDot(_) | Self::Sealed | Self::NotSynced | Self::Storage(_) => Ok(()),
+            Self::CoveredDot(_) | Self::Sealed | Self::NotSynced | Self::HintsFull | Self::Storage(_) => Ok(()),
         }
     }
 }
@@ -390,7 +424,11 @@ impl ShardMessage {
         match self {
             Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => why.validate(),
             Self::Exchange(message) => message.validate(slice),
-            Self::Read { key, .. } | Self::Write { key, .. } | Self::Repair { key, .. } => holds(key),
+            Self::Read { key, .. }
+            | Self::Write { key, .. }
+            | Self::Repair { key, .. }
+            | Self::Hint { key, .. }
+            | Self::HandOff { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
             Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => why.validate(),
             Self::Pulled { result: Ok(page), .. } => page.objects.iter().try_for_each(|(key, _)| holds(key)),

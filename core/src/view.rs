@@ -1,6 +1,7 @@
 //! What a person can see of a cluster: one schema for the simulator, the WebSocket and the page. Pictures only: nothing is
 //! decided from them.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -64,6 +65,8 @@ pub struct NodeView {
     pub layout_version: u64,
     /// Objects in its store.
     pub keys: u64,
+    /// Hints in its store, by the owner they are kept for.
+    pub hints: BTreeMap<NodeId, u64>,
     /// What it believes of every member, itself included, in the order of their ids.
     pub members: Vec<MemberView>,
 }

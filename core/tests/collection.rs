@@ -7,7 +7,7 @@ use quorate_core::config::Repair;
 use quorate_core::event::EventKind;
 use quorate_core::id::{Key, NodeId};
 use quorate_core::membership::State;
-use quorate_core::sim::{Action, ClientOperation, DiskFate, Setting, World, node_name};
+use quorate_core::sim::{Action, ClientOperation, DiskFate, RequestOptions, Setting, World, node_name};
 use quorate_core::view::{OperationView, OutcomeView};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
@@ -62,7 +62,12 @@ fn run(world: &mut World, span: Duration) {
 
 #[track_caller]
 fn ask(world: &mut World, client: &str, at: &NodeId, operation: ClientOperation) -> OperationView {
-    world.apply(&Action::Client { client: client.into(), node: at.clone(), operation });
+    world.apply(&Action::Client {
+        client: client.into(),
+        node: at.clone(),
+        operation,
+        options: RequestOptions::default(),
+    });
     let id = world.view().operations.last().expect("it was sent").id;
     let find = |world: &World| world.view().operations.iter().find(|operation| operation.id == id).cloned();
     wait(world, SECONDS(7), "an answer", |world| find(world).is_some_and(|view| view.outcome.is_some()));
@@ -242,7 +247,12 @@ fn collection_makes_progress_while_others_write() {
             value: number.to_string(),
             informed: false,
         };
-        world.apply(&Action::Client { client: "carol".into(), node: node_name(0), operation });
+        world.apply(&Action::Client {
+            client: "carol".into(),
+            node: node_name(0),
+            operation,
+            options: RequestOptions::default(),
+        });
         number += 1;
         run(&mut world, Duration::from_millis(5));
     }

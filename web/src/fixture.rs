@@ -1,5 +1,7 @@
 //! Hand-made pictures for the tests of this crate.
 
+use std::collections::BTreeMap;
+
 use quorate_core::event::{Event, EventId, EventKind, LossReason, MessageKind, OperationKind};
 use quorate_core::id::{ActorId, Address, Key, NodeId, Zone};
 use quorate_core::membership::State;
@@ -55,6 +57,7 @@ pub(crate) fn cluster(nodes: usize) -> Fixture {
             boot: 1,
             actor: ActorId(u128::try_from(index).expect("few") + 1),
             layout_version: 1,
+            hints: BTreeMap::new(),
             keys: 0,
             members: members.clone(),
         })

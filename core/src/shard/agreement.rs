@@ -53,7 +53,7 @@ use crate::hash::{Position, Slice};
 use crate::id::{NodeId, RequestId};
 use crate::layout::{LayoutId, Rings};
 use crate::message::{ArcDigest, CollectionMessage, Refusal, SealedStore, ShardMessage};
-use crate::storage::{PageLimit, Space, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 use crate::time::Time;
 
 /// The shortest and the longest time between two attempts.
@@ -219,15 +219,7 @@ impl<S: Storage> Shard<S> {
             }
             self.save_marks(slice, marks).map_err(Refusal::Storage)?;
         }
-        let hints = self.keeps_hints().map_err(Refusal::Storage)?;
-        Ok(SealedStore { floor: self.floor(slice), hints })
-    }
-
-    /// Whether this store keeps any hint. That asks more than it must: a hint is for one slice. But a store keeps hints
-    /// only while some member cannot be reached, and then no member may collect anything.
-    fn keeps_hints(&self) -> Result<bool, StorageError> {
-        let one = PageLimit { rows: 1, bytes: 1 };
-        Ok(!self.storage.scan(Space::Hints, &[], None, one)?.rows.is_empty())
+        Ok(SealedStore { floor: self.floor(slice), hints: self.hints.has_any_in(slice) })
     }
 
     /// The round that an answer belongs to.

@@ -8,14 +8,13 @@ use alloc::string::String;
 
 use super::mint::decode_context;
 use super::operation::{Operation as Coordination, Origin, Stage};
+use super::round::View;
 use super::{Operation, Output, Reply, Request, Shard};
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::Position;
-use crate::id::{Key, NodeId, RequestId, Token};
+use crate::id::{Key, RequestId, Token};
 use crate::limits;
-use crate::message::ShardMessage;
-use crate::node::FromShard;
 use crate::storage::Storage;
 
 impl<S: Storage> Shard<S> {
@@ -26,12 +25,7 @@ impl<S: Storage> Shard<S> {
         self.begin(Origin::Client(token), request);
     }
 
-    /// A request that another node handed on.
-    pub(super) fn on_forward(&mut self, from: &NodeId, request: RequestId, hops: u8, body: Request) {
-        self.begin(Origin::Peer { node: from.clone(), request, hops }, body);
-    }
-
-    fn begin(&mut self, origin: Origin, request: Request) {
+    pub(super) fn begin(&mut self, origin: Origin, request: Request) {
         let timeout = request.timeout.unwrap_or(self.start.config.request_timeout);
         let deadline = self.effects.now + timeout;
         let cause = self.effects.cause;
@@ -72,7 +66,7 @@ impl<S: Storage> Shard<S> {
         let at = Position::of(&key);
         let primaries = picture.rings.all.preference_list(at).primaries();
         if !primaries.contains(&self.start.node) {
-            return self.hand_on(id, &picture, primaries);
+            return self.hand_on(id, &picture);
         }
         match &operation.request.operation {
             Operation::Get => self.begin_reading(id),
@@ -127,21 +121,17 @@ impl<S: Storage> Shard<S> {
         if deadline <= now {
             return self.time_out(id);
         }
-        if operation.round().is_some_and(|round| round.retry_at <= now) {
-            let silent = operation.round().map(|round| round.unanswered()).unwrap_or_default();
-            silent.into_iter().for_each(|node| self.tell(FromShard::NoAnswer(node)));
-            self.ask(id);
+        match operation.stage {
+            Stage::Forwarded(_) => self.forward_on_time(id),
+            Stage::Reading(_) | Stage::Writing { .. } => self.round_on_time(id),
+            Stage::Queued | Stage::Leasing { .. } => {}
         }
         self.reschedule(id);
     }
 
     fn time_out(&mut self, id: RequestId) {
         match &self.operations[&id].stage {
-            Stage::Forwarded { to } => {
-                let coordinator = to.clone();
-                self.tell(FromShard::NoAnswer(coordinator.clone()));
-                self.end(id, Err(RequestError::Timeout { coordinator }));
-            }
+            Stage::Forwarded(_) => self.forward_timed_out(id),
             Stage::Queued | Stage::Leasing { .. } => self.end(id, Err(RequestError::Overloaded)),
             Stage::Reading(_) | Stage::Writing { .. } => self.miss(id),
         }
@@ -150,10 +140,14 @@ impl<S: Storage> Shard<S> {
     /// Sets the timer of a request to whatever comes first for it.
     pub(super) fn reschedule(&mut self, id: RequestId) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        let mut due = operation.deadline;
-        if let Some(round) = operation.round() {
-            due = due.min(round.retry_at).min(round.linger_until.unwrap_or(due));
-        }
+        let picture = self.picture.as_ref().expect("requests come after the picture");
+        let view = View::new(picture, Position::of(&operation.request.key));
+        let stage_due = match &operation.stage {
+            Stage::Reading(round) | Stage::Writing { round, .. } => Some(round.due(view, self.effects.now)),
+            Stage::Forwarded(forwarded) => Some(forwarded.due()),
+            Stage::Queued | Stage::Leasing { .. } => None,
+        };
+        let due = stage_due.map_or(operation.deadline, |due| due.min(operation.deadline));
         let before = core::mem::replace(&mut operation.due, due);
         self.timers.remove(&(before, id));
         self.timers.insert((due, id));
@@ -167,7 +161,10 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn forget(&mut self, id: RequestId) -> Option<Coordination> {
-        let operation = self.operations.remove(&id)?;
+        let mut operation = self.operations.remove(&id)?;
+        if let Some(round) = operation.round() {
+            self.rounds.remove(&round.name);
+        }
         self.timers.remove(&(operation.due, id));
         self.leave_turn(id, &operation.request.key);
         Some(operation)
@@ -182,9 +179,7 @@ impl<S: Storage> Shard<S> {
                 self.effects.push(Output::Reply { token: *token, reply: Box::new(reply) });
             }
             Origin::Peer { node, request, .. } => {
-                let slice = Position::of(&operation.request.key).slice();
-                let answer = ShardMessage::ForwardAnswer { request: *request, reply: Box::new(reply) };
-                self.send(node.clone(), slice, answer);
+                self.answer_forward(operation, node, *request, reply);
             }
         }
     }

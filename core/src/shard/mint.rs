@@ -83,6 +83,7 @@ impl<S: Storage> Shard<S> {
         if let Some(upto) = due {
             self.lease(slice, upto);
         }
+        self.effects.event(|| EventKind::Minted { key: key.clone(), dot: fresh.dot(), replaces: replaces.clone() });
         let siblings = set.values().len();
         if siblings > 1 {
             let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);

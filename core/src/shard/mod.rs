@@ -9,9 +9,13 @@ mod barrier;
 mod collection;
 mod compare;
 mod coordinator;
+mod deliver;
 mod exchange;
 mod forwarding;
+mod forwards;
 mod heal;
+mod hints;
+mod latency;
 mod mint;
 mod operation;
 mod outcome;
@@ -34,16 +38,22 @@ use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
 use self::collection::Collection;
+use self::deliver::Delivery;
 use self::exchange::Exchanges;
+use self::forwards::Forwards;
 use self::heal::Heal;
+use self::hints::Hints;
+use self::latency::Latency;
 use self::operation::Operation as Coordination;
+#[cfg(feature = "sim")]
+pub(crate) use self::rows::{load as held, object_key, placed_at};
 use self::transfer::Pull;
 use self::trees::SliceTree;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;
 use crate::effects::{Effects, Outputs};
 use crate::event::{Event, EventKind};
-use crate::hash::Slice;
+use crate::hash::{Slice, StableHasher};
 use crate::id::{ActorId, Key, NodeId, RequestId, Token};
 use crate::message::{Envelope, ExchangeMessage, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
@@ -156,6 +166,14 @@ pub struct Shard<S> {
     next_request: u64,
     operations: BTreeMap<RequestId, Coordination>,
     timers: BTreeSet<(Time, RequestId)>,
+    /// The request that a round belongs to.
+    rounds: BTreeMap<RequestId, RequestId>,
+    /// What other nodes handed on to this one.
+    forwards: Forwards,
+    replica_latency: Latency,
+    forward_latency: Latency,
+    hints: Hints,
+    delivery: Delivery,
     /// Writes that wait until the one before them at the same key has been stored. The first one has the turn.
     turns: BTreeMap<Key, VecDeque<RequestId>>,
     /// Slices of which this store holds all that the node owns, durably.
@@ -178,6 +196,7 @@ impl<S: Storage> Shard<S> {
     /// [`StartError`] when the store cannot be read. Nothing was changed then.
     pub fn start(now: Time, start: Start, storage: S) -> Result<Self, StartError> {
         let rows = rows::Rows::read(&storage, &start, now)?;
+        let hints = Hints::read(&storage, &start.slices)?;
         let interval = start.config.repair.exchange_interval;
         let exchanges = Exchanges::new(now, &start.node, &start.slices, interval);
         let part = 1 + u64::from(start.index);
@@ -191,8 +210,14 @@ impl<S: Storage> Shard<S> {
             issuers: rows.issuers,
             leasing: BTreeMap::new(),
             barrier: Barrier::default(),
-            next_request: first_request(start.boot),
+            next_request: first_request(&start),
             operations: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            forwards: Forwards::default(),
+            replica_latency: Latency::default(),
+            forward_latency: Latency::default(),
+            delivery: Delivery::new(now, &hints),
+            hints,
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
             synced: rows.synced,
@@ -254,6 +279,12 @@ impl<S: Storage> Shard<S> {
                 }
             }
             ShardMessage::Repair { layout, key, set } => self.serve_repair(from, layout, &key, &set),
+            ShardMessage::Hint { request, layout, target, key, set, fresh } => {
+                self.serve_hint(from, request, layout, &target, &key, &set, fresh);
+            }
+            ShardMessage::HandOff { request, layout, key, set } => {
+                self.serve_hand_off(from, request, layout, &key, &set);
+            }
             ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
             ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
@@ -292,9 +323,10 @@ impl<S: Storage> Shard<S> {
         if before.as_ref().is_none_or(|before| before.rings.id != picture.rings.id) {
             self.exchanges.forget_layout();
             self.restart_heals();
-        }
-        if before.is_none_or(|before| before.rings.id != picture.rings.id || before.down != picture.down) {
             self.restart_rounds();
+            self.begin_pulls();
+        } else if let Some(before) = before.filter(|before| before.down != picture.down) {
+            self.review_rounds(&before.down.symmetric_difference(&picture.down).cloned().collect());
             self.begin_pulls();
         }
     }
@@ -331,6 +363,7 @@ impl<S: Storage> Shard<S> {
         self.rebuilds_on_time();
         self.exchanges_on_time();
         self.heals_on_time();
+        self.delivery_on_time();
     }
 
     /// Asks for the next wake-up.
@@ -338,9 +371,9 @@ impl<S: Storage> Shard<S> {
         let operation = self.timers.first().map(|(at, _)| *at);
         let pull = self.pulls.values().filter_map(Pull::due).min();
         let heal = self.heals.values().map(Heal::due).min();
-        let (rebuild, exchange) = (self.rebuild_due(), self.exchanges.next_due());
+        let (rebuild, exchange, delivery) = (self.rebuild_due(), self.exchanges.next_due(), self.delivery.due());
         let collection = self.picture.as_ref().and_then(|_| self.collection.next_wake());
-        let dues = [operation, pull, heal, rebuild, exchange, collection];
+        let dues = [operation, pull, heal, rebuild, exchange, delivery, collection];
         if let Some(at) = dues.into_iter().flatten().min() {
             self.effects.push(Output::Wake { at: at.max(self.effects.now) });
         }
@@ -383,7 +416,7 @@ impl<S: Storage> Shard<S> {
     }
 
     fn new_request(&mut self) -> RequestId {
-        self.next_request += 1;
+        self.next_request = self.next_request.wrapping_add(1);
         RequestId(self.next_request)
     }
 
@@ -407,6 +440,12 @@ impl<S: Storage> Shard<S> {
         self.operations.len()
     }
 
+    /// How many hints this store keeps for whom, those that are on their way included.
+    #[must_use]
+    pub const fn hints(&self) -> &BTreeMap<NodeId, u64> {
+        self.hints.by_target()
+    }
+
     /// Its store.
     #[must_use]
     pub const fn storage(&self) -> &S {
@@ -425,9 +464,14 @@ impl<S: Storage> Shard<S> {
     }
 }
 
-/// Before the first request of a life: no request of an earlier life has a number above it.
-const fn first_request(boot: u64) -> u64 {
-    (boot & 0xffff_ffff) << 32
+/// Where a shard begins to count its questions: so far from where the other shards of the node and all its other lives did
+/// that no two questions of one node have one name.
+fn first_request(start: &Start) -> u64 {
+    let mut hasher = StableHasher::new();
+    hasher.bytes(&start.actor.0.to_be_bytes());
+    hasher.u64(start.boot);
+    hasher.u32(start.index);
+    hasher.finish()
 }
 
 /// Between two sendings of a question that was not answered.

@@ -1,12 +1,14 @@
-//! One request that this node coordinates or has handed on: who waits for it, how far it is and when it
-//! ends. It sends nothing.
+//! One request that this node coordinates or has handed on: who waits for it, how far it is and when it ends. It sends
+//! nothing.
 
 use alloc::boxed::Box;
 
-use super::round::Round;
+use super::forwarding::Forwarded;
+use super::round::{Needs, Question, Round};
 use super::{Quorum, Request};
 use crate::causality::{Dot, SiblingSet, VersionVector};
-use crate::event::EventId;
+use crate::config::Replication;
+use crate::event::{EventId, OperationKind};
 use crate::id::{NodeId, RequestId, Token};
 use crate::time::Time;
 
@@ -41,8 +43,8 @@ pub(super) struct Operation {
 pub(super) enum Stage {
     /// Its turn at the key.
     Queued,
-    /// The answer of the node it was handed to.
-    Forwarded { to: NodeId },
+    /// The answer of a node that it was handed to.
+    Forwarded(Box<Forwarded>),
     /// The answers of replicas: of a read, or of the read before a write.
     Reading(Box<Round>),
     /// Dots that may be issued.
@@ -64,20 +66,33 @@ pub(super) struct Write {
 }
 
 impl Operation {
-    /// Answers to wait for: what the client asked, else the cluster's default; at least the owners it wants to hear.
-    pub(super) fn needed(&self, default: u8, copies: u8) -> u8 {
-        let asked = match self.request.quorum {
-            None => default,
+    /// What its answer needs: what the client asked, else the cluster's default.
+    pub(super) fn needs(&self, replication: Replication) -> Needs {
+        let is_read = self.request.kind() == OperationKind::Get;
+        let default = if is_read { replication.r } else { replication.w };
+        let votes = match self.request.quorum {
+            None => default.get(),
             Some(Quorum::Count(count)) => count,
-            Some(Quorum::All) => copies,
+            Some(Quorum::All) => replication.n.get(),
         };
-        asked.max(self.request.primaries.unwrap_or(0))
+        Needs {
+            votes,
+            primaries: self.request.primaries.unwrap_or(0),
+            question: if is_read { Question::Read } else { Question::Write },
+            sloppy: self.request.sloppy,
+        }
+    }
+
+    /// What the read before a write needs, that finds what the write replaces.
+    pub(super) const fn needs_to_write(&self, replication: Replication) -> Needs {
+        let sloppy = self.request.sloppy;
+        Needs { votes: replication.r.get(), primaries: 0, question: Question::ReadToWrite, sloppy }
     }
 
     pub(super) const fn round(&mut self) -> Option<&mut Round> {
         match &mut self.stage {
             Stage::Reading(round) | Stage::Writing { round, .. } => Some(round),
-            Stage::Queued | Stage::Forwarded { .. } | Stage::Leasing { .. } => None,
+            Stage::Queued | Stage::Forwarded(_) | Stage::Leasing { .. } => None,
         }
     }
 
@@ -85,7 +100,7 @@ impl Operation {
     pub(super) const fn is_replied(&self) -> bool {
         match &self.stage {
             Stage::Reading(round) | Stage::Writing { round, .. } => round.replied,
-            Stage::Queued | Stage::Forwarded { .. } | Stage::Leasing { .. } => false,
+            Stage::Queued | Stage::Forwarded(_) | Stage::Leasing { .. } => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::operation::Stage;
-use super::round::merge_all;
+use super::round::View;
 use super::{LATE_ANSWERS, Shard, Success};
 use crate::causality::{self, SiblingSet, VersionVector};
 use crate::error::RequestError;
@@ -19,7 +19,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn note_quorum(&mut self, id: RequestId) {
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let (kind, key) = (operation.request.kind(), operation.request.key.clone());
-        let by = operation.round().map(|round| round.answers.successful.clone()).unwrap_or_default();
+        let by = operation.round().map(|round| round.votes_of().to_vec()).unwrap_or_default();
         let cause = self.effects.event_as_cause(|| EventKind::QuorumMet { operation: kind, key, by });
         self.operations.get_mut(&id).expect("it is under way").cause = cause;
     }
@@ -56,7 +56,8 @@ impl<S: Storage> Shard<S> {
         let picture = self.picture.clone().expect("requests come after the picture");
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let key = operation.request.key.clone();
-        let answers = operation.round().map(|round| round.answers.clone()).unwrap_or_default();
+        let at = Position::of(&key);
+        let answers = operation.round().map(|round| round.answers(View::new(&picture, at))).unwrap_or_default();
         let actors: Vec<_> = set.context().iter().map(|span| span.actor).collect();
         let issuers: BTreeMap<_, _> = actors
             .into_iter()
@@ -65,7 +66,7 @@ impl<S: Storage> Shard<S> {
         Success {
             context: causality::encode(&picture.secret, &key, seen),
             coordinator: self.start.node.clone(),
-            replicas: picture.rings.all.preference_list(Position::of(&key)).primaries().to_vec(),
+            replicas: picture.rings.all.preference_list(at).primaries().to_vec(),
             answers,
             layout_version: picture.rings.id.version,
             issuers,
@@ -81,38 +82,36 @@ impl<S: Storage> Shard<S> {
         let kind = operation.request.kind();
         let at = Position::of(&key);
         let Some(round) = operation.round() else { return };
-        let (needed, answers) = (round.needed(&picture.rings, at), round.answers.clone());
+        let view = View::new(&picture, at);
+        let (needed, primaries, answers) = (round.needed(view), round.needs.primaries, round.answers(view));
         let by = answers.successful.clone();
         self.effects.event_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
         let replicas = picture.rings.all.preference_list(at).primaries().to_vec();
         let write = kind != OperationKind::Get;
-        self.end(id, Err(RequestError::QuorumNotMet { write, needed, answers, replicas }));
+        self.end(id, Err(RequestError::QuorumNotMet { write, needed, primaries, answers, replicas }));
     }
 
-    /// Every answer has come, or time is over: whoever is behind the merge is sent it. Repairs mint no dots.
+    /// Every answer has come, or time is over: whichever owner is behind the merge is sent it. What a fallback keeps it hands
+    /// over itself.
     pub(super) fn finish_late(&mut self, id: RequestId) {
-        let operation = self.operations.get_mut(&id).expect("it is under way");
-        let key = operation.request.key.clone();
-        let reading = matches!(operation.stage, Stage::Reading(_));
-        let sets = operation.round().map(|round| core::mem::take(&mut round.sets)).unwrap_or_default();
+        let Some(operation) = self.forget(id) else { return };
+        let Stage::Reading(round) = operation.stage else { return };
+        let picture = self.picture.clone().expect("requests come after the picture");
+        let (key, layout) = (operation.request.key, picture.rings.id);
+        let at = Position::of(&key);
+        let owners = picture.rings.all.preference_list(at).primaries();
         self.effects.cause = operation.cause;
-        self.forget(id);
-        if !reading {
-            return;
-        }
-        let merged = merge_all(sets.values());
-        let layout = self.picture.as_ref().expect("requests come after the picture").rings.id;
-        for (replica, set) in sets {
-            if set == merged {
+        let merged = round.merged();
+        for (replica, set) in round.sets {
+            if set == merged || !owners.contains(&replica) {
                 continue;
             }
             self.effects.event(|| EventKind::Repaired { key: key.clone(), replica: replica.clone() });
             if replica == self.start.node {
-                let me = replica;
-                self.serve_repair(&me, layout, &key, &merged);
+                self.serve_repair(&replica, layout, &key, &merged);
             } else {
                 let repair = ShardMessage::Repair { layout, key: key.clone(), set: merged.clone() };
-                self.send(replica, Position::of(&key).slice(), repair);
+                self.send(replica, at.slice(), repair);
             }
         }
     }

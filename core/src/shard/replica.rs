@@ -10,12 +10,21 @@ use crate::hash::Position;
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Seq, Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
-        let result = self.check_layout(layout).and_then(|()| self.holds(key));
-        self.answer(from, request, key, result);
+        let result = self.check_layout(layout);
+        let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
+        if rings.all.preference_list(Position::of(key)).primaries().contains(&self.start.node) {
+            let result = result.and_then(|()| self.holds(key));
+            return self.answer(from, request, key, result);
+        }
+        // What a node that owns nothing of the key has beyond its hints may be what it owned once: others know better.
+        match result.and_then(|()| self.hinted(key).map_err(Refusal::Storage)) {
+            Ok((set, shown)) => self.answer_after(shown, from, request, key, Ok(Answer::Holds { set, synced: false })),
+            Err(refusal) => self.answer_after(None, from, request, key, Err(refusal)),
+        }
     }
 
     pub(super) fn serve_write(
@@ -99,9 +108,22 @@ impl<S: Storage> Shard<S> {
 
     /// Answers once everything that the answer shows or promises is durable: this node's own question included.
     pub(super) fn answer(&mut self, to: &NodeId, request: RequestId, key: &Key, result: Result<Answer, Refusal>) {
+        let shown = self.barrier.shown_by(&rows::object_key(key));
+        self.answer_after(shown, to, request, key, result);
+    }
+
+    /// Answers once a batch is durable.
+    pub(super) fn answer_after(
+        &mut self,
+        shown: Option<Seq>,
+        to: &NodeId,
+        request: RequestId,
+        key: &Key,
+        result: Result<Answer, Refusal>,
+    ) {
         let slice = Position::of(key).slice();
         let own = *to == self.start.node;
-        match self.barrier.shown_by(&rows::object_key(key)) {
+        match shown {
             Some(seq) => {
                 let then = if own {
                     Then::Answer { request, result }

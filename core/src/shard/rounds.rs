@@ -2,15 +2,16 @@
 //! It never decides what the client is told.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::mint::Minted;
 use super::operation::{Operation as Coordination, Stage};
-use super::round::{Round, Standing};
+use super::round::{Needs, Question, Round, Standing, View};
 use super::{Operation, RETRY_INTERVAL, RETRY_SOON, Shard};
 use crate::causality::SiblingSet;
-use crate::error::RequestError;
+use crate::error::StandIn;
 use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
 use crate::id::{NodeId, RequestId};
@@ -22,101 +23,124 @@ impl<S: Storage> Shard<S> {
     pub(super) fn begin_reading(&mut self, id: RequestId) {
         let replication = self.picture.as_ref().expect("requests come after the picture").config.replication;
         let operation = &self.operations[&id];
-        let needed = match operation.request.operation {
-            Operation::Get => operation.needed(replication.r.get(), replication.n.get()),
-            Operation::Write { .. } => replication.r.get(),
+        let needs = match operation.request.operation {
+            Operation::Get => operation.needs(replication),
+            Operation::Write { .. } => operation.needs_to_write(replication),
         };
-        self.begin_round(id, needed, false, Stage::Reading);
+        self.begin_round(id, needs, Stage::Reading);
     }
 
-    fn begin_round(&mut self, id: RequestId, needed: u8, write: bool, stage: impl FnOnce(Box<Round>) -> Stage) {
+    /// Mints the write's dot, stores it here and asks the others for copies. `seen` is what a read before it has shown.
+    pub(super) fn begin_writing(&mut self, id: RequestId, seen: Option<SiblingSet>) {
+        match self.mint(id, seen.as_ref()) {
+            Ok(Minted::Fresh(write)) => {
+                let replication = self.picture.as_ref().expect("requests come after the picture").config.replication;
+                let needs = self.operations[&id].needs(replication);
+                self.begin_round(id, needs, |round| Stage::Writing { round, write });
+            }
+            Ok(Minted::LeaseNeeded { slice, upto }) => {
+                self.enter(id, Stage::Leasing { seen });
+                self.lease(slice, upto);
+            }
+            Err(error) => self.end(id, Err(error)),
+        }
+    }
+
+    fn begin_round(&mut self, id: RequestId, needs: Needs, stage: impl FnOnce(Box<Round>) -> Stage) {
         let picture = self.picture.clone().expect("requests come after the picture");
         let at = Position::of(&self.operations[&id].request.key);
-        let mut round = Round::new(&picture.rings, at, needed, write);
-        for node in picture.down.iter().filter(|node| **node != self.start.node) {
-            round.fail(node);
-        }
-        self.operations.get_mut(&id).expect("it is under way").stage = stage(Box::new(round));
+        let name = self.new_request();
+        let patience = if needs.question == Question::Write { STAND_IN_AFTER } else { self.replica_latency.patience() };
+        let round = Round::new(name, needs, patience, &picture.rings, at);
+        self.enter(id, stage(Box::new(round)));
+        self.rounds.insert(name, id);
         self.ask(id);
-        self.judge(id);
+        self.advance(id);
+    }
+
+    /// Puts a request into its next stage. Answers to the round before are not waited for any more.
+    fn enter(&mut self, id: RequestId, stage: Stage) {
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        if let Some(round) = operation.round() {
+            self.rounds.remove(&round.name);
+        }
+        operation.stage = stage;
     }
 
     /// Asks everybody who has not answered yet.
     pub(super) fn ask(&mut self, id: RequestId) {
+        let picture = self.picture.clone().expect("requests come after the picture");
         let retry_at = self.effects.now + RETRY_INTERVAL;
-        let layout = self.picture.as_ref().expect("requests come after the picture").rings.id;
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        self.effects.cause = operation.cause;
-        let key = operation.request.key.clone();
+        let at = Position::of(&operation.request.key);
         let Some(round) = operation.round() else { return };
         round.retry_at = retry_at;
-        let targets = round.unanswered();
-        let slice = Position::of(&key).slice();
-        let message = match &operation.stage {
-            Stage::Writing { write, .. } => {
-                let (set, fresh) = (write.set.clone(), write.fresh);
-                ShardMessage::Write { request: id, layout, key: key.clone(), set, fresh }
-            }
-            _ => ShardMessage::Read { request: id, layout, key: key.clone() },
-        };
-        // This node last: its answer may come at once and end the round.
-        let (own, others): (Vec<NodeId>, Vec<NodeId>) = targets.into_iter().partition(|node| *node == self.start.node);
+        let waiting = round.waiting(View::new(&picture, at));
+        self.put_question(id, waiting);
+    }
+
+    /// Sends the round's question to these nodes. To this one last: its answer may come at once and end the round.
+    fn put_question(&mut self, id: RequestId, nodes: Vec<NodeId>) {
+        let now = self.effects.now;
+        let layout = self.picture.as_ref().expect("requests come after the picture").rings.id;
+        let (own, others): (Vec<NodeId>, Vec<NodeId>) = nodes.into_iter().partition(|node| *node == self.start.node);
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        self.effects.cause = operation.cause;
+        let slice = Position::of(&operation.request.key).slice();
+        let mut questions = Vec::with_capacity(others.len());
         for node in others {
-            self.send(node, slice, message.clone());
+            questions.extend(operation.question_for(&node, layout, now).map(|question| (node, question)));
+        }
+        let own = own.into_iter().next().and_then(|me| Some((operation.question_for(&me, layout, now)?, me)));
+        for (node, question) in questions {
+            self.send(node, slice, question);
         }
         self.reschedule(id);
-        for me in own {
-            match message.clone() {
-                ShardMessage::Write { request, layout, key, set, fresh } => {
-                    self.serve_write(&me, request, layout, &key, &set, fresh);
-                }
-                _ => self.serve_read(&me, id, layout, &key),
+        match own {
+            Some((ShardMessage::Write { request, layout, key, set, fresh }, me)) => {
+                self.serve_write(&me, request, layout, &key, &set, fresh);
             }
+            Some((ShardMessage::Read { request, layout, key }, me)) => self.serve_read(&me, request, layout, &key),
+            _ => {}
         }
     }
 
-    /// A replica's answer, this node's own included.
-    pub(super) fn on_answer(&mut self, from: &NodeId, id: RequestId, result: Result<Answer, Refusal>) {
-        let Some(operation) = self.operations.get_mut(&id) else { return };
-        let writing = matches!(operation.stage, Stage::Writing { .. });
-        let Some(round) = operation.round() else { return };
+    /// The answer of a replica or a fallback, this node's own included.
+    pub(super) fn on_answer(&mut self, from: &NodeId, question: RequestId, result: Result<Answer, Refusal>) {
+        let Some(&id) = self.rounds.get(&question) else { return self.on_handed_off(from, question, result) };
+        let now = self.effects.now;
+        let round = self.operations.get_mut(&id).and_then(Coordination::round).expect("a round has its request");
         match result {
-            Ok(Answer::Holds { set, synced }) if !writing => {
-                if !round.targets.contains(from) {
-                    return;
-                }
-                round.sets.insert(from.clone(), set);
-                // What a replica that is not synced lacks is unknown: its answer is no vote. It is asked again later.
-                if !synced || !round.count(from) {
-                    return;
+            Ok(Answer::Holds { set, synced }) if !round.is_write() => {
+                let took = round.waited_for(from, now).filter(|_| *from != self.start.node);
+                let is_vote = round.take(from, set, synced);
+                took.into_iter().for_each(|took| self.replica_latency.note(took));
+                if is_vote {
+                    self.note_vote(from, id);
                 }
             }
-            Ok(Answer::Written) if writing => {
+            Ok(Answer::Written) if round.is_write() => {
                 if !round.count(from) {
                     return;
                 }
+                self.note_vote(from, id);
             }
-            Ok(_) => return,
-            Err(Refusal::Storage(_)) => round.fail(from),
-            Err(Refusal::NotSynced) => return,
+            Ok(_) | Err(Refusal::NotSynced) => return,
+            Err(Refusal::Storage(_) | Refusal::HintsFull) => round.refuse(from),
             Err(Refusal::Sealed) => return self.on_sealed_dot(id),
             Err(Refusal::Layout(theirs)) => return self.on_layout_refusal(from, id, theirs),
             Err(Refusal::CoveredDot(held)) => return self.on_covered_dot(from, id, &held),
         }
-        self.note_vote(from, id);
-        self.judge(id);
+        self.advance(id);
     }
 
     fn note_vote(&mut self, from: &NodeId, id: RequestId) {
         let picture = self.picture.clone().expect("requests come after the picture");
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let key = operation.request.key.clone();
+        let view = View::new(&picture, Position::of(&key));
         let Some(round) = operation.round() else { return };
-        if round.answers.successful.last() != Some(from) {
-            return;
-        }
-        let votes = u8::try_from(round.answers.successful.len()).unwrap_or(u8::MAX);
-        let needed = round.needed(&picture.rings, Position::of(&key));
+        let (votes, needed) = (round.votes(view), round.needed(view));
         self.effects.event_as_cause(|| EventKind::VoteCounted { key, from: from.clone(), votes, needed });
     }
 
@@ -152,7 +176,7 @@ impl<S: Storage> Shard<S> {
         if own && held.context().get(issuer.actor()) <= issuer.issued() {
             if round.count(from) {
                 self.note_vote(from, id);
-                self.judge(id);
+                self.advance(id);
             }
             return;
         }
@@ -173,31 +197,64 @@ impl<S: Storage> Shard<S> {
         self.begin_writing(id, None);
     }
 
+    /// Asks fallbacks where owners cannot answer, and goes on with the request if its round allows it.
+    pub(super) fn advance(&mut self, id: RequestId) {
+        self.enlist(id);
+        self.judge(id);
+    }
+
+    /// Asks fallbacks to stand in for owners that cannot be reached.
+    fn enlist(&mut self, id: RequestId) {
+        let picture = self.picture.clone().expect("requests come after the picture");
+        let now = self.effects.now;
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        let (key, cause) = (operation.request.key.clone(), operation.cause);
+        let view = View::new(&picture, Position::of(&key));
+        let Some(round) = operation.round() else { return };
+        let vacancies = round.vacancies(view, now);
+        if vacancies.is_empty() {
+            return;
+        }
+        let is_write = round.is_write();
+        let late: BTreeSet<NodeId> = round.waiting(view).into_iter().collect();
+        let enlisted = round.enlist(vacancies, view);
+        self.effects.cause = cause;
+        for StandIn { fallback, target } in &enlisted {
+            let (key, fallback, target) = (key.clone(), fallback.clone(), target.clone());
+            let is_hedge = !is_write && late.contains(&target);
+            self.effects.event(|| match is_hedge {
+                true => EventKind::Hedged { key, to: fallback },
+                false => EventKind::StandInAsked { key, fallback, target },
+            });
+        }
+        self.put_question(id, enlisted.into_iter().map(|pair| pair.fallback).collect());
+    }
+
     /// Goes on with the request if its round allows it.
     pub(super) fn judge(&mut self, id: RequestId) {
         let picture = self.picture.clone().expect("requests come after the picture");
         let now = self.effects.now;
         let linger = if self.operations.len() > BUSY { Duration::ZERO } else { self.start.config.linger };
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        let at = Position::of(&operation.request.key);
-        let writing = matches!(operation.stage, Stage::Writing { .. });
-        let reading_for_write = !writing && operation.request.kind() != OperationKind::Get;
+        let view = View::new(&picture, Position::of(&operation.request.key));
+        let reading_for_write =
+            matches!(operation.stage, Stage::Reading(_)) && operation.request.kind() != OperationKind::Get;
         let Some(round) = operation.round() else { return };
-        let complete = round.unanswered().is_empty();
+        let complete = round.waiting(view).is_empty();
         if round.replied {
             if complete {
                 self.finish_late(id);
             }
             return;
         }
-        match round.standing(&picture.rings, at) {
+        match round.standing(view) {
             Standing::Open => {}
             Standing::Missed => self.miss(id),
             Standing::Met if reading_for_write => {
                 let seen = round.merged();
                 self.begin_writing(id, Some(seen));
             }
-            Standing::Met if writing && !complete && !linger.is_zero() => {
+            Standing::Met if round.is_write() && !complete && !linger.is_zero() => {
                 let first = round.linger_until.is_none();
                 round.linger_until.get_or_insert(now + linger);
                 if first {
@@ -210,24 +267,8 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Mints the write's dot, stores it here and asks the others for copies. `seen` is what a read before it has shown.
-    pub(super) fn begin_writing(&mut self, id: RequestId, seen: Option<SiblingSet>) {
-        match self.mint(id, seen.as_ref()) {
-            Ok(Minted::Fresh(write)) => {
-                let replication = self.picture.as_ref().expect("requests come after the picture").config.replication;
-                let needed = self.operations[&id].needed(replication.w.get(), replication.n.get());
-                self.begin_round(id, needed, true, |round| Stage::Writing { round, write });
-            }
-            Ok(Minted::LeaseNeeded { slice, upto }) => {
-                self.operations.get_mut(&id).expect("it is under way").stage = Stage::Leasing { seen };
-                self.lease(slice, upto);
-            }
-            Err(error) => self.end(id, Err(error)),
-        }
-    }
-
-    /// The layout or who is down has changed: every round begins again, under the new picture. Merging twice is merging
-    /// once, so no answer is lost.
+    /// The layout has changed: every round begins again, under the new one. Merging twice is merging once, so no answer is
+    /// lost.
     pub(super) fn restart_rounds(&mut self) {
         let ids: Vec<RequestId> = self.operations.keys().copied().collect();
         for id in ids {
@@ -242,18 +283,79 @@ impl<S: Storage> Shard<S> {
             match operation.stage.clone() {
                 Stage::Reading(_) => self.begin_reading(id),
                 Stage::Writing { write, .. } => {
-                    let needed = operation.needed(replication.w.get(), replication.n.get());
-                    self.begin_round(id, needed, true, |round| Stage::Writing { round, write });
+                    let needs = operation.needs(replication);
+                    self.begin_round(id, needs, |round| Stage::Writing { round, write });
                 }
-                Stage::Forwarded { to } if self.picture.as_ref().is_some_and(|picture| picture.down.contains(&to)) => {
-                    self.end(id, Err(RequestError::Timeout { coordinator: to }));
-                }
-                Stage::Forwarded { .. } | Stage::Queued | Stage::Leasing { .. } => {}
+                Stage::Forwarded(_) => self.review_forward(id),
+                Stage::Queued | Stage::Leasing { .. } => {}
             }
         }
         self.effects.cause = None;
     }
+
+    /// Other nodes than before are down. What they were asked is not waited for, and who is back is asked.
+    pub(super) fn review_rounds(&mut self, changed: &BTreeSet<NodeId>) {
+        let ids: Vec<RequestId> = self.operations.keys().copied().collect();
+        for id in ids {
+            let Some(operation) = self.operations.get_mut(&id) else { continue };
+            self.effects.cause = operation.cause;
+            if matches!(operation.stage, Stage::Forwarded(_)) {
+                self.review_forward(id);
+            } else if let Some(round) = operation.round()
+                && changed.iter().any(|node| round.includes(node))
+            {
+                self.ask(id);
+                self.advance(id);
+            }
+        }
+        self.effects.cause = None;
+    }
+
+    /// The timers of a round.
+    pub(super) fn round_on_time(&mut self, id: RequestId) {
+        let picture = self.picture.clone().expect("requests come after the picture");
+        let now = self.effects.now;
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        let at = Position::of(&operation.request.key);
+        let Some(round) = operation.round() else { return };
+        if round.retry_at <= now {
+            let silent = round.waiting(View::new(&picture, at));
+            silent.into_iter().for_each(|node| self.tell(FromShard::NoAnswer(node)));
+            self.ask(id);
+        }
+        self.advance(id);
+    }
 }
 
+impl Coordination {
+    /// What this node is asked in the round under way, and that it is asked now.
+    fn question_for(
+        &mut self,
+        node: &NodeId,
+        layout: crate::layout::LayoutId,
+        now: crate::time::Time,
+    ) -> Option<ShardMessage> {
+        let key = self.request.key.clone();
+        match &mut self.stage {
+            Stage::Reading(round) => {
+                round.note_asked(node, now);
+                Some(ShardMessage::Read { request: round.name, layout, key })
+            }
+            Stage::Writing { round, write } => {
+                round.note_asked(node, now);
+                let (request, set, fresh) = (round.name, write.set.clone(), write.fresh);
+                Some(match round.target_of(node).cloned() {
+                    Some(target) => ShardMessage::Hint { request, layout, target, key, set, fresh },
+                    None => ShardMessage::Write { request, layout, key, set, fresh },
+                })
+            }
+            Stage::Queued | Stage::Forwarded(_) | Stage::Leasing { .. } => None,
+        }
+    }
+}
+
+/// How long an owner may take to store a write before a fallback stands in, while the quorum is missing: far below what a
+/// person notices, far above what a disk needs.
+const STAND_IN_AFTER: Duration = Duration::from_millis(150);
 /// With more requests than this under way, replies do not wait to name the slower replicas.
 const BUSY: usize = 64;

@@ -146,7 +146,7 @@ pub(super) fn mark_deleted(batch: &mut Batch, key: &Key, deleted: bool) {
 }
 
 /// Where an object lies.
-pub(super) fn object_key(key: &Key) -> Bytes {
+pub(crate) fn object_key(key: &Key) -> Bytes {
     placed(Position::of(key), key)
 }
 
@@ -170,10 +170,15 @@ pub(super) fn places(span: Span) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 /// The key in an object's place, and where on the ring it lies.
-fn placed_at(place: &[u8]) -> Option<(Position, Key)> {
+pub(crate) fn placed_at(place: &[u8]) -> Option<(Position, Key)> {
     let (at, key) = place.split_first_chunk::<8>()?;
     let key = Key::new(core::str::from_utf8(key).ok()?).ok()?;
     Some((Position(u64::from_be_bytes(*at)), key))
+}
+
+/// The key in an object's place.
+pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
+    placed_at(place).map(|(_, key)| key).ok_or_else(|| StorageError::Corrupt(String::from("the place of an object")))
 }
 
 /// A row that says itself whether it is whole. `place` is the key it is stored under.
@@ -208,7 +213,7 @@ pub(super) fn merge(held: &mut SiblingSet, set: &SiblingSet) -> Result<bool, Sto
     held.merge(set).map_err(|error| StorageError::Corrupt(format!("{error}")))
 }
 
-pub(super) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
+pub(crate) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
     let place = object_key(key);
     match storage.get(Space::Objects, &place)? {
         Some(row) => decode(&place, &row),

@@ -260,17 +260,11 @@ fn what_a_restored_store_brings_back_is_dead_if_it_lies_below_the_floor_of_the_o
 fn a_hint_that_is_outstanding_keeps_every_tombstone() {
     let mut shards = Shards::new();
     shards.written("a", Some("milk"));
-    let mut hint = crate::storage::Batch::default();
-    hint.put(crate::storage::Space::Hints, "some hint", "for somebody");
-    let store = shards.shards.get_mut(&node("b")).expect("it runs").storage_mut();
-    crate::storage::Storage::apply(store, hint).expect("memory can be written");
+    shards.shards.get_mut(&node("b")).expect("it runs").hints.added(slice(), &node("elsewhere"));
     shards.written("a", None);
     shards.run(Duration::from_secs(10));
     assert_eq!(shards.values(), ["gone"; 3].map(|value| [value.to_string()].to_vec()));
-    let mut delivered = crate::storage::Batch::default();
-    delivered.remove(crate::storage::Space::Hints, "some hint");
-    let store = shards.shards.get_mut(&node("b")).expect("it runs").storage_mut();
-    crate::storage::Storage::apply(store, delivered).expect("memory can be written");
+    shards.shards.get_mut(&node("b")).expect("it runs").hints.removed(slice(), &node("elsewhere"));
     shards.run(Duration::from_secs(10));
     assert_eq!(shards.values(), NOTHING);
 }

@@ -37,6 +37,8 @@ pub(super) struct Pull {
     floors: BTreeMap<NodeId, Floor>,
     /// Who is asked for a page, by which request.
     asked: Option<(NodeId, RequestId)>,
+    /// Who was asked last and had nothing to give: the next one in line is asked then, not the same one for ever.
+    passed: Option<NodeId>,
     /// Where the next page of that owner begins.
     after: Option<(Position, Key)>,
     /// Whether that owner has left something out that it could not read.
@@ -49,7 +51,7 @@ pub(super) struct Pull {
 impl Pull {
     fn new(due: Option<Time>) -> Self {
         let (done, floors) = (BTreeSet::new(), BTreeMap::new());
-        Self { done, floors, asked: None, after: None, damaged: false, due, objects: 0 }
+        Self { done, floors, asked: None, passed: None, after: None, damaged: false, due, objects: 0 }
     }
 
     pub(super) const fn due(&self) -> Option<Time> {
@@ -78,7 +80,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn begin_life(&mut self, actor: ActorId, boot: u64) {
         self.start.actor = actor;
         self.start.boot = boot;
-        self.next_request = self.next_request.max(first_request(boot));
+        self.next_request = first_request(&self.start);
         for (slice, issuer) in &mut self.issuers {
             assert!(issuer.actor() != actor, "a new actor has issued nothing in {slice:?}");
             *issuer = Issuer::new(actor);
@@ -136,10 +138,14 @@ impl<S: Storage> Shard<S> {
             let objects = pull.objects;
             return self.become_synced(slice, objects);
         }
-        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node));
-        let Some(source) = current.or_else(|| missing.into_iter().find(|node| !picture.down.contains(node))) else {
-            return;
-        };
+        let up = |node: &&NodeId| !picture.down.contains(*node);
+        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node) && up(&node));
+        if current.is_none() {
+            // Another source begins at its beginning.
+            pull.after = None;
+        }
+        let behind = missing.iter().filter(|node| Some(*node) > pull.passed.as_ref());
+        let Some(source) = current.or_else(|| behind.chain(&missing).find(up).cloned()) else { return };
         pull.asked = Some((source.clone(), request));
         let (layout, after) = (picture.rings.id, pull.after.clone());
         self.send(source, slice, ShardMessage::Pull { request, layout, after });
@@ -251,7 +257,11 @@ impl<S: Storage> Shard<S> {
                 match refusal {
                     Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
                     // Another owner may have it; this one is asked again later.
-                    Refusal::NotSynced | Refusal::Storage(_) | Refusal::CoveredDot(_) | Refusal::Sealed => {
+                    Refusal::NotSynced
+                    | Refusal::HintsFull
+                    | Refusal::Storage(_)
+                    | Refusal::CoveredDot(_)
+                    | Refusal::Sealed => {
                         pull.asked = None;
                         pull.after = None;
                         pull.damaged = false;

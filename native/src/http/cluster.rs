@@ -31,6 +31,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         })
         .await?;
     let coordinated: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
+    let hints = hints(&app).await?;
     let replication = app.settings.core.cluster.replication;
     let effective = |quorum: u8| usize::from(quorum).min(rings.layout.len());
     let needed = effective(replication.r.get()).max(effective(replication.w.get()));
@@ -58,9 +59,19 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         },
         "storage": { "keys": store.keys(), "bytes": store.disk_bytes(), "engine": store.engine_name() },
         "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.all.tokens().len() },
+        "hints": { "targets": hints, "total": hints.values().sum::<u64>() },
         "requests": { "http": app.requests_under_way(), "coordinated": coordinated },
         "messages": { "sent": sent, "dropped": dropped, "received": received, "malformed": malformed },
     })))
+}
+
+/// How many hints this node keeps for whom.
+async fn hints(app: &App) -> Result<BTreeMap<NodeId, u64>, ApiError> {
+    let mut hints = BTreeMap::new();
+    for (target, count) in app.runtime.shards(|shard| shard.hints().clone()).await?.into_iter().flatten() {
+        *hints.entry(target).or_default() += count;
+    }
+    Ok(hints)
 }
 
 /// Owners that are not known to be dead or gone.

@@ -90,6 +90,7 @@ impl App {
         request.quorum = query.quorum("w", copies)?;
         request.primaries = query.primaries("pw", copies)?;
         request.timeout = query.timeout()?;
+        request.sloppy = query.flag("sloppy")?.unwrap_or(true);
         if let Operation::Write { request_key, .. } = &mut request.operation {
             *request_key = idempotency_key(headers)?;
         }

@@ -124,9 +124,12 @@ impl ApiError {
 
 /// The replication result as clients see it.
 pub(crate) fn replication_result(answers: &Answers, quorum_achieved: bool) -> Value {
+    let stand_ins: Vec<Value> =
+        answers.stand_ins.iter().map(|pair| json!({ "node_id": pair.fallback, "for": pair.target })).collect();
     json!({
         "successful_nodes": answers.successful,
         "failed_nodes": answers.failed,
+        "stand_ins": stand_ins,
         "quorum_achieved": quorum_achieved,
     })
 }
@@ -146,10 +149,11 @@ impl From<RequestError> for ApiError {
         };
         let api = Self { retryable: error.is_retryable(), ..Self::new(status, code, error.to_string()) };
         match error {
-            RequestError::QuorumNotMet { answers, replicas, needed, .. } => api
+            RequestError::QuorumNotMet { answers, replicas, needed, primaries, .. } => api
                 .with("replication_result", &replication_result(&answers, false))
                 .with("replication_nodes", &replicas)
-                .with("needed", &needed),
+                .with("needed", &needed)
+                .with("needed_of_owners", &primaries),
             _ => api,
         }
     }

@@ -71,6 +71,16 @@ impl Query {
         }
     }
 
+    /// Yes or no, if the parameter is there.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(text) => Err(ApiError::invalid(format!("{name} must be true or false; {text:?} is not"))),
+        }
+    }
+
     /// How long the request may take.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, ApiError> {
         Ok(self.number("timeout_ms")?.map(Duration::from_millis))
@@ -136,6 +146,16 @@ mod tests {
             assert!(query(text).primaries("w", 3).is_err(), "{text}");
         }
         assert_eq!(query("pw=all").primaries("pw", 3).expect("good"), Some(3));
+    }
+
+    #[test]
+    fn flags_are_true_or_false_and_nothing_else() {
+        assert_eq!(query("a=b").flag("sloppy").ok(), Some(None));
+        assert_eq!(query("sloppy=false").flag("sloppy").ok(), Some(Some(false)));
+        assert_eq!(query("sloppy=true").flag("sloppy").ok(), Some(Some(true)));
+        for malformed in ["sloppy", "sloppy=", "sloppy=0", "sloppy=False"] {
+            assert!(query(malformed).flag("sloppy").is_err(), "{malformed}");
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(super) fn replicas(key: &KeyView) -> Html {
         <>
             <ul class="replicas">{for owners.chain(fallbacks).chain(others).map(row)}</ul>
             if let Some(first) = key.fallbacks.first() {
-                <p class="quiet-text">{format!("Next on the ring: {first}.")}</p>
+                <p class="quiet-text">{format!("Stands in for an owner that cannot be reached: {first}.")}</p>
             }
         </>
     }
