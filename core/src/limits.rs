@@ -71,6 +71,12 @@ pub const FORWARD_REPLY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 pub const PAGE_ROWS_MAX: u32 = 256;
 /// Bytes of objects in one page of a transfer (one object may exceed it alone).
 pub const PAGE_BYTES_MAX: u32 = 1_024 * 1_024;
+/// Most arcs of one slice in one message: far more than a slice has.
+pub const ARCS_MAX: usize = 65_536;
+/// Most deleted keys of a slice that one look for tombstones takes in.
+pub const TOMBSTONES_PER_LOOK: u32 = 1_000;
+/// Most objects that one step reads to compare, and most tombstones that it removes.
+pub const COLLECTION_ROWS_MAX: u32 = 256;
 /// Most comparisons that one shard has begun and not ended; with each peer it is one.
 pub const EXCHANGES_MAX: usize = 8;
 /// Nodes of a hash tree in one question, and listings of entries.
@@ -91,8 +97,8 @@ pub const HEALS_MAX: usize = 64;
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
+const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_MAX);
 const _: () = assert!(REQUESTS_REMEMBERED_MAX < REQUESTS_WIRE_MAX);
-const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
 const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);
 const _: () = assert!(DOT_LEASE < COUNTER_MAX);

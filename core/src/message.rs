@@ -1,12 +1,15 @@
 //! What nodes say to each other, and its wire form (postcard). Decoding checks bounds; it never trusts a peer.
 
+mod collection;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::causality::{Dot, SiblingSet};
+pub use self::collection::{ArcDigest, CollectionMessage, SealedStore};
+use crate::causality::{Dot, Floor, SiblingSet};
 use crate::config::ClusterConfig;
 use crate::event::{EventId, MessageKind};
 use crate::hash::{Position, Slice};
@@ -223,6 +226,8 @@ pub enum ShardMessage {
         /// What came of it.
         result: Result<TransferPage, Refusal>,
     },
+    /// Which tombstones may go.
+    Collection(CollectionMessage),
     /// Owners compare what they hold.
     Exchange(ExchangeMessage),
 }
@@ -234,6 +239,8 @@ pub struct TransferPage {
     pub objects: Vec<(Key, SiblingSet)>,
     /// Where to go on; nothing at the end.
     pub next: Option<(Position, Key)>,
+    /// What the sender has seen all of: below it, what is not live in this page is dead.
+    pub floor: Floor,
     /// Whether the giver left out what it cannot read at present: then it has not given all.
     pub damaged: bool,
 }
@@ -259,6 +266,9 @@ pub enum Refusal {
     Layout(Layout),
     /// The fresh dot is superseded already by what it holds: this. The coordinator must mint another.
     CoveredDot(SiblingSet),
+    /// All owners agreed that no write below a seal is on its way any more, and this one is. The coordinator must mint
+    /// another dot.
+    Sealed,
     /// It has not pulled everything itself.
     NotSynced,
     /// It keeps as many hints for that owner as it may.
@@ -334,6 +344,7 @@ impl Message {
                 ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
                 ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
+                ShardMessage::Collection(_) => MessageKind::Collection,
                 ShardMessage::Exchange(ExchangeMessage::Ask { .. }) => MessageKind::Exchange,
                 ShardMessage::Exchange(ExchangeMessage::Answer { .. }) => MessageKind::ExchangeAnswer,
             },
@@ -394,19 +405,24 @@ impl NodeMessage {
     }
 }
 
+impl Refusal {
+    /// Checks what the types cannot. Sets check their own bounds when they are read.
+    fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
+            Self::CoveredDot(_) | Self::Sealed | Self::NotSynced | Self::HintsFull | Self::Storage(_) => Ok(()),
+        }
+    }
+}
+
 impl ShardMessage {
     fn validate(&self, slice: Slice) -> Result<(), String> {
         let holds = |key: &Key| {
             let found = Position::of(key).slice();
             if found == slice { Ok(()) } else { Err(alloc::format!("key {key:?} is not of slice {slice:?}")) }
         };
-        // Sets check their own bounds when they are read.
-        let refusal = |refusal: &Refusal| match refusal {
-            Refusal::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
-            Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::HintsFull | Refusal::Storage(_) => Ok(()),
-        };
         match self {
-            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => refusal(why),
+            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => why.validate(),
             Self::Exchange(message) => message.validate(slice),
             Self::Read { key, .. }
             | Self::Write { key, .. }
@@ -414,8 +430,9 @@ impl ShardMessage {
             | Self::Hint { key, .. }
             | Self::HandOff { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
-            Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => refusal(why),
+            Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => why.validate(),
             Self::Pulled { result: Ok(page), .. } => page.objects.iter().try_for_each(|(key, _)| holds(key)),
+            Self::Collection(message) => message.validate(slice),
             Self::Answer { result: Ok(_), .. } | Self::Pull { .. } | Self::ForwardAnswer { .. } => Ok(()),
         }
     }

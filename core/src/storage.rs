@@ -1,7 +1,7 @@
 //! The storage trait and the in-memory store. A write is visible at once and promises nothing until the shell reports it
 //! durable. Never decides what is written.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Bound;
@@ -132,7 +132,7 @@ pub struct MemoryStore {
     /// By the space's number: a row is found by its borrowed key, which a key of space and bytes would not allow.
     spaces: [BTreeMap<Bytes, Bytes>; Space::ALL.len()],
     /// What a crash brings back: for each batch since the last sync, the rows as they were before it.
-    undo: Vec<(Seq, Vec<Change>)>,
+    undo: VecDeque<(Seq, Vec<Change>)>,
     applied: Seq,
     durable: Seq,
 }
@@ -141,19 +141,41 @@ impl MemoryStore {
     /// Makes everything up to `upto` durable, and says how far durability reaches now.
     pub fn sync(&mut self, upto: Seq) -> Seq {
         self.durable = self.durable.max(upto.min(self.applied));
-        let durable = self.durable;
-        self.undo.retain(|(seq, _)| *seq > durable);
-        durable
+        while self.undo.front().is_some_and(|(seq, _)| *seq <= self.durable) {
+            self.undo.pop_front();
+        }
+        self.durable
     }
 
     /// Takes back everything that was never made durable, as a crash does.
     pub fn crash(&mut self) {
-        while let Some((_, changes)) = self.undo.pop() {
+        self.crash_keeping(0);
+    }
+
+    /// As [`MemoryStore::crash`], but the disk had got as far as so many of the batches that nobody was told are durable.
+    pub fn crash_keeping(&mut self, batches: usize) {
+        while self.undo.len() > batches {
+            let (_, changes) = self.undo.pop_back().expect("it is longer than that");
             for change in changes.into_iter().rev() {
                 self.set(change);
             }
         }
+        self.durable = self.undo.back().map_or(self.durable, |(seq, _)| *seq);
         self.applied = self.durable;
+        self.undo.clear();
+    }
+
+    /// How many batches a crash may take back.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Whether a crash leaves the row as it is now.
+    #[must_use]
+    pub fn is_durable(&self, space: Space, key: &[u8]) -> bool {
+        let wrote = |change: &Change| change.space == space && change.key == key;
+        !self.undo.iter().any(|(_, changes)| changes.iter().any(wrote))
     }
 
     /// How many rows a space has.
@@ -188,8 +210,17 @@ impl MemoryStore {
         }
     }
 
-    fn rows(&self, space: Space) -> &BTreeMap<Bytes, Bytes> {
+    /// The rows of a space, in the order of their keys.
+    #[must_use]
+    pub fn rows(&self, space: Space) -> &BTreeMap<Bytes, Bytes> {
         &self.spaces[usize::from(space.number())]
+    }
+
+    /// Puts other bytes in the place of a row, as a failing device does: no batch, no number, nothing to take back.
+    pub fn damage(&mut self, space: Space, key: &[u8], row: Bytes) {
+        if let Some(stored) = self.spaces[usize::from(space.number())].get_mut(key) {
+            *stored = row;
+        }
     }
 }
 
@@ -225,7 +256,7 @@ impl Storage for MemoryStore {
             let row = self.set(change);
             undo.push(Change { space, key, row });
         }
-        self.undo.push((self.applied, undo));
+        self.undo.push_back((self.applied, undo));
         Ok(self.applied)
     }
 }
@@ -256,6 +287,24 @@ mod tests {
         assert_eq!(get(&store, "a").as_deref(), Some(&b"1"[..]));
         assert_eq!(get(&store, "b"), None);
         assert!(put(&mut store, "c", "1") > first);
+    }
+
+    #[test]
+    fn a_crash_may_leave_a_beginning_of_what_nobody_was_told_is_durable() {
+        for survivors in 0..4 {
+            let mut store = MemoryStore::default();
+            let first = put(&mut store, "a", "0");
+            store.sync(first);
+            for row in ["1", "2", "3"] {
+                put(&mut store, "a", row);
+            }
+            assert_eq!((store.pending(), store.is_durable(Space::Objects, b"a")), (3, false));
+            store.crash_keeping(survivors);
+            assert_eq!(get(&store, "a"), Some(Bytes::from(alloc::format!("{survivors}"))));
+            assert_eq!((store.pending(), store.is_durable(Space::Objects, b"a")), (0, true));
+            store.crash();
+            assert_eq!(get(&store, "a"), Some(Bytes::from(alloc::format!("{survivors}"))), "what survived is durable");
+        }
     }
 
     #[test]

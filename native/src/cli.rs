@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::{self, ClientCommand};
 use crate::config::{self, Options, Settings};
+use crate::simulate::{self, SimArguments, SimError};
 use crate::{logging, serve};
 
 /// Asked wrongly.
@@ -30,6 +31,12 @@ enum Command {
     /// TOML file that --config names. A flag beats the environment, the environment beats the file. Also understood:
     /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, REPLICATION_FACTOR and BOOTSTRAP=true (no seed).
     Serve(ServeArguments),
+    /// Run the simulated cluster: many seeds, each with its own faults, every promise checked.
+    ///
+    /// Exit code 0: every promise was kept. 1: one was broken, and the seed and the command that shows it again are
+    /// printed. 2: asked wrongly. 130: interrupted, with what was done so far. The last line of standard output is a
+    /// summary with a hash: the same seeds give the same hash, however many threads there are.
+    Sim(SimArguments),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -56,6 +63,7 @@ pub fn run() -> ExitCode {
     };
     match cli.command {
         Command::Serve(arguments) => serve_node(arguments),
+        Command::Sim(arguments) => simulate(&arguments),
         Command::Client(command) => ask_cluster(command),
     }
 }
@@ -77,6 +85,14 @@ fn serve_node(arguments: ServeArguments) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
+    }
+}
+
+fn simulate(arguments: &SimArguments) -> ExitCode {
+    match simulate::run(arguments, &mut io::stdout().lock()) {
+        Ok(code) => code,
+        Err(error @ SimError::Output(_)) => fail(&error, 1),
+        Err(error) => fail(&error, USAGE),
     }
 }
 

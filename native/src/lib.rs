@@ -15,5 +15,6 @@ pub mod page;
 pub mod peer;
 pub mod runtime;
 pub mod serve;
+pub mod simulate;
 pub mod storage;
 mod trace;

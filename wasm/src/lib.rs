@@ -1,6 +1,7 @@
 //! The simulated cluster for JavaScript: a page, a Worker, Node. Thin: it turns plain objects into actions of the
 //! simulated world and its pictures into plain objects; it decides nothing, and gives no number that JavaScript cannot hold.
 
+mod bench;
 mod options;
 mod types;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use quorate_core::event::Event;
 use quorate_core::id::{Key, NodeId};
-use quorate_core::sim::{self, Action, ClientOperation, World};
+use quorate_core::sim::{self, Action, ClientOperation, RequestOptions, World};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
@@ -175,7 +176,7 @@ impl Cluster {
     /// Changes one direction of one link.
     ///
     /// # Errors
-    /// An unknown node or option, or a loss outside 0 to 1.
+    /// An unknown node or option, a loss outside 0 to 1, or a latency that is none.
     pub fn link(
         &mut self,
         from: &str,
@@ -184,8 +185,9 @@ impl Cluster {
     ) -> Result<(), JsError> {
         let options = read::<LinkOptions>(options)?;
         let loss_per_million = options::per_million(options.loss).map_err(|reason| JsError::new(&reason))?;
+        let latency = options::latency(options.latency).map_err(|reason| JsError::new(&reason))?;
         let (from, to) = (self.node(from)?, self.node(to)?);
-        self.apply(&Action::Link { from, to, cut: options.down, loss_per_million });
+        self.apply(&Action::Link { from, to, cut: options.down, loss_per_million, latency });
         Ok(())
     }
 
@@ -249,7 +251,7 @@ impl Cluster {
 
     fn ask(&mut self, node: &str, asking: Asking, operation: ClientOperation) -> Result<f64, JsError> {
         let node = self.node(node)?;
-        self.apply(&Action::Client { client: asking.client, node, operation });
+        self.apply(&Action::Client { client: asking.client, node, operation, options: RequestOptions::default() });
         let operations = self.world.view().operations;
         let newest = operations.last().ok_or_else(|| JsError::new("the operation was not begun"))?;
         // Operations are counted from one: no run has 2^32 of them.

@@ -95,7 +95,7 @@ impl NetworkOptions {
         if latency_min > latency_max {
             return Err("latency_min_ms must not be above latency_max_ms".into());
         }
-        Ok(Network { latency_min, latency_max, loss_per_million: per_million(self.loss)? })
+        Ok(Network { latency_min, latency_max, loss_per_million: per_million(self.loss)?, ..default })
     }
 }
 
@@ -141,11 +141,21 @@ pub(crate) struct LinkOptions {
     pub(crate) down: bool,
     /// The share of messages that are lost.
     pub(crate) loss: f64,
+    /// How much longer messages take, in milliseconds.
+    pub(crate) latency: f64,
 }
 
 impl Options for LinkOptions {
     const WHAT: &'static str = "the options of a link";
-    const NAMES: &'static [&'static str] = &["down", "loss"];
+    const NAMES: &'static [&'static str] = &["down", "loss", "latency"];
+}
+
+/// So many milliseconds more.
+pub(crate) fn latency(ms: f64) -> Result<Duration, String> {
+    if !(0.0..=LATENCY_MS_MAX).contains(&ms) {
+        return Err(format!("latency must be 0 to {LATENCY_MS_MAX} milliseconds, not {ms}"));
+    }
+    Ok(Duration::from_secs_f64(ms / 1_000.0))
 }
 
 /// A share from 0 to 1 as so many of a million.
@@ -188,8 +198,14 @@ mod tests {
             let error = options.setting().expect_err(part);
             assert!(error.contains(part), "{error}");
         }
-        let error = check_names::<LinkOptions>(&["latency".into()]).expect_err("there is no such option");
-        assert_eq!(error, "the options of a link have no \"latency\"; there are down, loss");
+        let error = check_names::<LinkOptions>(&["delay".into()]).expect_err("there is no such option");
+        assert_eq!(error, "the options of a link have no \"delay\"; there are down, loss, latency");
+    }
+
+    #[test]
+    fn a_link_takes_no_less_time_than_none() {
+        assert_eq!(latency(1.5), Ok(Duration::from_micros(1_500)));
+        assert!(latency(-1.0).is_err() && latency(f64::NAN).is_err() && latency(60_001.0).is_err());
     }
 
     #[test]

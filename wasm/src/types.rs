@@ -28,7 +28,8 @@ export interface RequestOptions {
   informed?: boolean;
 }
 export interface CrashOptions { disk?: "kept" | "lost" }
-export interface LinkOptions { down?: boolean; loss?: number }
+/** `latency` is in milliseconds, on top of the network's own. */
+export interface LinkOptions { down?: boolean; loss?: number; latency?: number }
 
 /** Nanoseconds since the cluster began. */
 export type Time = number;
@@ -37,7 +38,7 @@ export type OperationKind = "get" | "put" | "delete";
 export type MessageKind =
   | "client" | "client_answer" | "write" | "write_answer" | "read" | "read_answer" | "forward" | "forward_answer"
   | "repair" | "transfer" | "transfer_answer" | "gossip" | "probe" | "probe_answer" | "join" | "layout";
-export type LossReason = "loss" | "cut" | "down";
+export type LossReason = "loss" | "cut" | "down" | "full";
 export type Endpoint = { node: string } | { client: string };
 export interface EventId { origin: number; number: number }
 

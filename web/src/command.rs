@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use quorate_core::id::{Key, NodeId};
-use quorate_core::sim::{Action, ClientOperation, DiskFate};
+use quorate_core::sim::{Action, ClientOperation, DiskFate, RequestOptions};
 
 use crate::faults;
 
@@ -53,7 +53,7 @@ pub fn parse(line: &str, context: &Context<'_>) -> Result<Vec<Action>, CommandEr
         "put" | "set" | "get" | "del" | "delete" => {
             let (rest, node) = asked_node(rest, context)?;
             let operation = operation(&word.to_lowercase(), rest)?;
-            Ok(vec![Action::Client { client: client.into(), node, operation }])
+            Ok(vec![Action::Client { client: client.into(), node, operation, options: RequestOptions::default() }])
         }
         "crash" => crash(rest, context),
         "stop" => each(rest, context, "stop B", |node| Action::Stop { node }),
@@ -208,7 +208,7 @@ mod tests {
 
     fn put(client: &str, at: &str, name: &str, value: &str) -> Vec<Action> {
         let operation = ClientOperation::Put { key: key(name), value: value.into(), informed: false };
-        vec![Action::Client { client: client.into(), node: node(at), operation }]
+        vec![Action::Client { client: client.into(), node: node(at), operation, options: RequestOptions::default() }]
     }
 
     #[test]

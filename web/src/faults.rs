@@ -1,6 +1,8 @@
 //! What is broken at the moment, said once each: cut links that split the cluster are one partition, not forty links.
 //! Reads the picture only; never changes anything.
 
+use std::time::Duration;
+
 use std::collections::BTreeSet;
 
 use quorate_core::id::NodeId;
@@ -107,7 +109,7 @@ impl Fault {
 /// One direction of a link.
 #[must_use]
 pub fn link(from: &NodeId, to: &NodeId, cut: bool, loss_per_million: u32) -> Action {
-    Action::Link { from: from.clone(), to: to.clone(), cut, loss_per_million }
+    Action::Link { from: from.clone(), to: to.clone(), cut, loss_per_million, latency: Duration::ZERO }
 }
 
 fn whole_again(a: &NodeId, b: &NodeId) -> [Action; 2] {
@@ -230,7 +232,7 @@ mod tests {
             .iter()
             .flat_map(Fault::remedies)
             .map(|action| match action {
-                Action::Link { from, to, cut: false, loss_per_million: 0 } => (from, to),
+                Action::Link { from, to, cut: false, loss_per_million: 0, .. } => (from, to),
                 other => panic!("{other:?} is not a mended link"),
             })
             .collect();

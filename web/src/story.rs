@@ -6,8 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use quorate_core::event::{Event, EventKind, OperationKind};
 use quorate_core::id::{Key, NodeId};
 use quorate_core::membership::{Change, ChangeKind, Why};
-use quorate_core::sim::Action;
-use quorate_core::sim::DiskFate;
+use quorate_core::sim::{Action, DiskFate, DiskFault};
 use quorate_core::time::Time;
 
 use crate::words;
@@ -191,9 +190,12 @@ fn done(node: &NodeId, operation: OperationKind, key: &Key) -> (String, Tone) {
 #[must_use]
 pub fn deed(action: &Action) -> Option<String> {
     match action {
-        Action::Client { .. } | Action::Stop { .. } | Action::Restart { .. } => None,
+        Action::Client { .. } | Action::Stop { .. } | Action::Restart { .. } | Action::PowerFailure => None,
         Action::Crash { disk: DiskFate::Kept, .. } => None,
         Action::Crash { node, disk: DiskFate::Lost } => Some(format!("you took {node}’s disk away")),
+        Action::Crash { node, disk: DiskFate::RolledBack } => {
+            Some(format!("you put an old copy of {node}’s disk back"))
+        }
         Action::Add => Some("you added a node".into()),
         Action::Partition { groups } => {
             let sides: Vec<_> = groups.iter().map(|group| words::list(group)).collect();
@@ -203,11 +205,29 @@ pub fn deed(action: &Action) -> Option<String> {
             })
         }
         Action::Link { from, to, cut: true, .. } => Some(format!("you cut {from} → {to}")),
-        Action::Link { from, to, cut: false, loss_per_million: 0 } => Some(format!("you mended {from} → {to}")),
+        Action::Link { from, to, latency, .. } if !latency.is_zero() => {
+            Some(format!("you made {from} → {to} {} ms slower", latency.as_millis()))
+        }
+        Action::Link { from, to, cut: false, loss_per_million: 0, .. } => Some(format!("you mended {from} → {to}")),
         Action::Link { from, to, loss_per_million, .. } => {
             Some(format!("you made {from} → {to} lose {} %", loss_per_million / 10_000))
         }
         Action::Heal => Some("you healed every link".into()),
+        Action::HealCore { core } => Some(format!("you mended {} for good", words::list(core))),
+        Action::Slow { node, by } if by.is_zero() => Some(format!("{node} is as quick as it was")),
+        Action::Slow { node, .. } => Some(format!("you made {node} slow")),
+        Action::Disk { node, fault } => disk_deed(node, *fault),
+        // The events that follow tell it.
+        Action::Pause { .. } | Action::Resume { .. } | Action::Clock { .. } => None,
+    }
+}
+
+/// What somebody does to a disk; nothing for what an event tells by itself.
+fn disk_deed(node: &NodeId, fault: DiskFault) -> Option<String> {
+    match fault {
+        DiskFault::Copied => Some(format!("you put a copy of {node}’s disk aside")),
+        DiskFault::Healthy => Some(format!("you mended {node}’s disk")),
+        DiskFault::Unreadable | DiskFault::Full | DiskFault::Slow { .. } | DiskFault::Rot => None,
     }
 }
 

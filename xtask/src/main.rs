@@ -4,6 +4,7 @@
 //! product never depends on it.
 
 mod bindings;
+mod bugs;
 mod cluster;
 mod command;
 mod demo;
@@ -12,6 +13,7 @@ mod lint;
 mod page;
 mod progress;
 mod rehearsal;
+mod sim;
 mod test;
 mod tools;
 mod trunk;
@@ -43,6 +45,10 @@ enum Task {
     Web,
     /// Check format, lints, the shape of the code and its dependencies
     Lint,
+    /// Build and run the simulated world, with any arguments of `quorate sim`
+    Sim(sim::Options),
+    /// Plant each known bug in turn, see it found, and write core/tests/planted.md
+    Bugs,
     /// Build and serve the page with Trunk, and check that it gives the same page as `web`
     Trunk,
 }
@@ -66,6 +72,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => test::run(&workspace, &mut progress, &options),
         Task::Web => page::build(&workspace, &mut progress).map(|()| ExitCode::SUCCESS),
         Task::Lint => lint::run(&workspace, &mut progress),
+        Task::Sim(options) => sim::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
+        Task::Bugs => bugs::run(&workspace, &mut progress).map(|()| ExitCode::SUCCESS),
         Task::Trunk => trunk::run(&workspace, &mut progress),
     }
 }

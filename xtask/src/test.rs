@@ -10,10 +10,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::bindings::{self, Target};
 use crate::progress::{Outcome, Progress};
 use crate::workspace::Workspace;
-use crate::{command, demo, lint, page, rehearsal, tools};
+use crate::{command, demo, lint, page, rehearsal, sim, tools};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -40,6 +39,8 @@ enum Step {
     Cluster,
     /// The simulator as WebAssembly, in Node
     Wasm,
+    /// Fresh seeds of the simulated world, for about a minute
+    Sim,
     /// The page in headless Chromium, from the server and from a directory of files
     Browser,
     /// The demo: two runs over the same data
@@ -72,6 +73,7 @@ impl Step {
             Self::Unit => unit(workspace),
             Self::Cluster => cluster(workspace),
             Self::Wasm => wasm(workspace, progress),
+            Self::Sim => sim::slice(workspace, progress),
             Self::Browser => browser(workspace, progress),
             Self::Demo => rehearsed(workspace, progress),
         }
@@ -99,17 +101,10 @@ fn wasm(workspace: &Workspace, progress: &mut Progress) -> Result<Outcome> {
         Ok(node) => node,
         Err(missing) => return untried(progress, &missing),
     };
-    tools::ensure_wasm_target(progress)?;
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--package=quorate-wasm", "--lib", "--target=wasm32-unknown-unknown", "--profile=web"]);
-    command::run(&mut cargo)?;
-    let library = workspace.target().join("wasm32-unknown-unknown/web/quorate_wasm.wasm");
-    let out = workspace.target().join("wasm-node");
-    bindings::make(&library, &out, "quorate_wasm", Target::Node)?;
-
+    let package = sim::wasm_package(workspace, progress, "web")?;
     let mut tests = Command::new(node);
     tests.arg("--test").args(test_files(&workspace.root().join("wasm/tests"))?);
-    tests.env("QUORATE_WASM", out.join("quorate_wasm.js")).current_dir(workspace.root());
+    tests.env("QUORATE_WASM", package).current_dir(workspace.root());
     command::run(&mut tests).map(|()| Outcome::Passed)
 }
 

@@ -23,6 +23,7 @@
 //! still has a single span.
 
 mod dot;
+mod floor;
 mod issuer;
 mod malformed;
 mod requests;
@@ -32,6 +33,7 @@ mod token;
 mod vector;
 
 pub use dot::Dot;
+pub use floor::Floor;
 pub use issuer::{FreshDot, IssueError, Issuer};
 pub use malformed::Malformed;
 pub use requests::RequestName;

@@ -187,6 +187,14 @@ impl SiblingSet {
         if whole { last.min(dot.counter - 1) } else { dot.counter - 1 }
     }
 
+    /// Takes versions for superseded that are known to be so without a successor in any set: they lie below a floor. Says
+    /// whether anything changed.
+    pub fn bury(&mut self, is_dead: impl Fn(Dot) -> bool) -> bool {
+        let before = self.live.len();
+        self.live.retain(|dot, _| !is_dead(*dot));
+        self.live.len() < before
+    }
+
     /// Everything this set has heard of: what a reader of all its live versions has seen. A write with it as its context
     /// replaces exactly these versions.
     #[must_use]

@@ -31,7 +31,17 @@ impl<S: Storage> Shard<S> {
         let deadline = self.effects.now + timeout;
         let cause = self.effects.cause;
         let (due, stage, value_bytes) = (deadline, Stage::Queued, request.value_bytes());
-        let operation = Coordination { origin, request, cause, deadline, due, stage, value_bytes, disk_full: false };
+        let operation = Coordination {
+            origin,
+            request,
+            cause,
+            deadline,
+            due,
+            stage,
+            replacing: None,
+            value_bytes,
+            disk_full: false,
+        };
         if let Err(error) = self.admit(&operation) {
             return self.reply(&operation, Err(error));
         }

@@ -246,7 +246,13 @@ impl<S: Storage> Shard<S> {
             }
             Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
             Ok(Answer::Holds { .. })
-            | Err(Refusal::CoveredDot(_) | Refusal::NotSynced | Refusal::HintsFull | Refusal::Storage(_)) => {}
+            | Err(
+                Refusal::CoveredDot(_)
+                | Refusal::Sealed
+                | Refusal::NotSynced
+                | Refusal::HintsFull
+                | Refusal::Storage(_),
+            ) => {}
         }
         if self.delivery.all_answered() {
             self.delivery.due = Some(self.effects.now);

@@ -83,7 +83,7 @@ impl Hints {
     }
 
     /// For whom there are hints of a slice.
-    fn targets_in(&self, slice: Slice) -> impl Iterator<Item = &NodeId> {
+    pub(super) fn targets_in(&self, slice: Slice) -> impl Iterator<Item = &NodeId> {
         self.by_slice.get(&slice).into_iter().flat_map(BTreeMap::keys)
     }
 
@@ -147,6 +147,10 @@ impl<S: Storage> Shard<S> {
         if set.contains(fresh) && hint.set.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
+        }
+        if self.is_sealed(slice, fresh) && !hint.set.contains(fresh) {
+            self.effects.event(|| EventKind::DotRefused { key: key.clone() });
+            return Err(Refusal::Sealed);
         }
         let kept = self.hints.by_target().get(target).copied().unwrap_or(0);
         if is_new && kept >= u64::from(self.start.config.repair.hints_max) {

@@ -29,6 +29,7 @@ impl<S: Storage> Shard<S> {
     /// The write's set, with the write in it under a fresh dot. `seen` is what a read before it has shown.
     pub(super) fn mint(&mut self, id: RequestId, seen: Option<&SiblingSet>) -> Result<Minted, RequestError> {
         let picture = self.picture.clone().expect("requests come after the picture");
+        let again = self.operations[&id].replacing.clone();
         let request = &self.operations[&id].request;
         let Operation::Write { value, context, request_key } = request.operation.clone() else {
             unreachable!("only writes mint dots");
@@ -37,8 +38,10 @@ impl<S: Storage> Shard<S> {
         let slice = Position::of(&key).slice();
         let wall = self.wall_now();
         let mut set = self.load(&key).map_err(RequestError::Storage)?;
+        let seen = seen.map(|seen| self.strip(slice, &set, seen));
+        let sealed = self.collection.marks.get(&slice).map(|marks| marks.sealed.get(self.start.actor));
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
-        if let Some(seen) = seen {
+        if let Some(seen) = seen.as_deref() {
             issuer.observe(set.context(), seen.context());
             if let Some(forgotten) = forgotten_dots(issuer, seen, &self.start.config) {
                 self.effects.push(Output::Control(NodeEvent(forgotten)));
@@ -46,12 +49,14 @@ impl<S: Storage> Shard<S> {
             rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
         }
         set.forget_requests(wall, self.start.config.repair.request_memory);
-        if let Some(dot) = request_key.and_then(|name| set.find_request(name)) {
+        let retried = request_key.filter(|_| again.is_none()).and_then(|name| set.find_request(name));
+        if let Some(dot) = retried {
             // Nothing is minted: the replicas are sent what there is, until enough of them hold the write.
             let seen = set.context_of(dot);
             return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen, again: true })));
         }
         let mut replaces = match (&context, seen) {
+            _ if again.is_some() => again.unwrap_or_default(),
             (Some(context), _) => {
                 let mut context = decode_context(&picture, &key, context)?;
                 issuer.clamp(&mut context);
@@ -65,7 +70,8 @@ impl<S: Storage> Shard<S> {
             replaces.merge(set.context());
         }
         check_siblings(&set, &replaces)?;
-        let floor = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
+        let known = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
+        let floor = known.max(sealed.unwrap_or(0));
         let fresh = match issuer.next(floor) {
             Ok(fresh) => fresh,
             Err(IssueError::LeaseNeeded { upto }) => return Ok(Minted::LeaseNeeded { slice, upto }),
@@ -86,6 +92,7 @@ impl<S: Storage> Shard<S> {
             // The block in use is not used up: the next write tries again, and the failure is on the trace.
             let _ = self.lease(slice, upto);
         }
+        self.effects.event(|| EventKind::Minted { key: key.clone(), dot: fresh.dot(), replaces: replaces.clone() });
         let siblings = set.values().len();
         if siblings > 1 {
             let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);

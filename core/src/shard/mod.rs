@@ -4,7 +4,9 @@
 //! Whatever shows or promises a write (an answer to a coordinator, this node's own vote, a read of the key) waits behind
 //! `barrier` until the shell has reported the write durable.
 
+mod agreement;
 mod barrier;
+mod collection;
 mod compare;
 mod coordinator;
 mod deliver;
@@ -21,6 +23,9 @@ mod replica;
 mod round;
 mod rounds;
 mod rows;
+mod survey;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod trees;
 
@@ -32,6 +37,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use self::barrier::{Barrier, Then};
+use self::collection::Collection;
 use self::deliver::Delivery;
 use self::exchange::Exchanges;
 use self::forwards::Forwards;
@@ -39,6 +45,8 @@ use self::heal::Heal;
 use self::hints::Hints;
 use self::latency::Latency;
 use self::operation::Operation as Coordination;
+#[cfg(feature = "sim")]
+pub(crate) use self::rows::{load as held, object_key, placed_at};
 use self::transfer::Pull;
 use self::trees::SliceTree;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
@@ -173,6 +181,7 @@ pub struct Shard<S> {
     /// Slices of which this store holds all that the node owns, durably.
     synced: BTreeSet<Slice>,
     pulls: BTreeMap<Slice, Pull>,
+    collection: Collection,
     holds_data: bool,
     trees: BTreeMap<Slice, SliceTree>,
     /// Slices whose trees are being built anew.
@@ -205,17 +214,18 @@ impl<S: Storage> Shard<S> {
             barrier: Barrier::default(),
             next_request: first_request(&start),
             operations: BTreeMap::new(),
-            value_bytes: 0,
             rounds: BTreeMap::new(),
             forwards: Forwards::default(),
             replica_latency: Latency::default(),
             forward_latency: Latency::default(),
             delivery: Delivery::new(now, &hints),
             hints,
+            value_bytes: 0,
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
             synced: rows.synced,
             pulls: BTreeMap::new(),
+            collection: Collection::new(rows.marks, now),
             holds_data: rows.holds_data,
             broken: rows.trees.iter().filter(|(_, tree)| !tree.is_whole()).map(|(slice, _)| *slice).collect(),
             trees: rows.trees,
@@ -282,6 +292,7 @@ impl<S: Storage> Shard<S> {
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
             ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
+            ShardMessage::Collection(message) => self.on_collection(from, slice, message),
             ShardMessage::Exchange(ExchangeMessage::Ask { request, layout, question }) => {
                 self.serve_exchange(from, slice, request, layout, &question);
             }
@@ -327,6 +338,7 @@ impl<S: Storage> Shard<S> {
         for (cause, then) in self.barrier.durable(upto) {
             self.effects.cause = cause;
             match then {
+                Then::Send { to, slice, message: ShardMessage::Collection(message) } => self.post(&to, slice, message),
                 Then::Send { to, slice, message } => self.send(to, slice, message),
                 Then::Answer { request, result } => {
                     let me = self.start.node.clone();
@@ -348,6 +360,9 @@ impl<S: Storage> Shard<S> {
             self.on_due(request);
         }
         self.pulls_on_time();
+        if self.picture.is_some() {
+            self.collect_on_time();
+        }
         self.rebuilds_on_time();
         self.exchanges_on_time();
         self.heals_on_time();
@@ -360,7 +375,9 @@ impl<S: Storage> Shard<S> {
         let pull = self.pulls.values().filter_map(Pull::due).min();
         let heal = self.heals.values().map(Heal::due).min();
         let (rebuild, exchange, delivery) = (self.rebuild_due(), self.exchanges.next_due(), self.delivery.due());
-        if let Some(at) = [operation, pull, heal, rebuild, exchange, delivery].into_iter().flatten().min() {
+        let collection = self.picture.as_ref().and_then(|_| self.collection.next_wake());
+        let dues = [operation, pull, heal, rebuild, exchange, delivery, collection];
+        if let Some(at) = dues.into_iter().flatten().min() {
             self.effects.push(Output::Wake { at: at.max(self.effects.now) });
         }
     }

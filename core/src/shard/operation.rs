@@ -33,6 +33,9 @@ pub(super) struct Operation {
     /// When it is looked at next.
     pub(super) due: Time,
     pub(super) stage: Stage,
+    /// What a write replaces that gets a second dot, because an owner has sealed the first: what the first one replaced,
+    /// and the first one itself.
+    pub(super) replacing: Option<VersionVector>,
     /// Bytes of values that it has brought and been answered.
     pub(super) value_bytes: u64,
     /// Whether a replica had no room for it.

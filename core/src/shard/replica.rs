@@ -67,33 +67,43 @@ impl<S: Storage> Shard<S> {
         Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
     }
 
-    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held: then the write would vanish. A retry
-    /// may be of a write that its coordinator knows to be superseded: that one is not fresh.
+    /// Merges a coordinator's write, unless its fresh dot is superseded by what is held, or sealed: then the write would
+    /// vanish. A retry may be of a write that its coordinator knows to be superseded: that one is not fresh.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
         let held = self.load(key).map_err(Refusal::Storage)?;
         if set.contains(fresh) && held.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
         }
+        if self.is_sealed(Position::of(key).slice(), fresh) && !held.contains(fresh) {
+            self.effects.event(|| EventKind::DotRefused { key: key.clone() });
+            return Err(Refusal::Sealed);
+        }
         self.merge(key, set).map_err(Refusal::Storage)?;
         Ok(Answer::Written)
     }
 
-    /// Merges a set into what is held, and gives back the merge.
+    /// Merges a set from outside into what is held, and gives back the merge.
     pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
+        let slice = Position::of(key).slice();
         let before = self.load(key)?;
-        if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
+        let set = self.strip(slice, &before, set);
+        if let Some(issuer) = self.issuers.get_mut(&slice) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
-            issuer.observe(before.context(), set.context());
-            if let Some(forgotten) = forgotten_dots(issuer, set, &self.start.config) {
+            if !set.is_empty() {
+                issuer.observe(before.context(), set.context());
+            }
+            if let Some(forgotten) = forgotten_dots(issuer, &set, &self.start.config) {
                 self.tell(forgotten);
             }
         }
         let mut merged = before.clone();
-        if rows::merge(&mut merged, set)? {
-            merged.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
-            self.store(key, &before, &merged)?;
+        // Of a key that was collected here, what others still know is not worth a row.
+        if (before.is_empty() && set.is_empty()) || !rows::merge(&mut merged, &set)? {
+            return Ok(before);
         }
+        merged.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
+        self.store(key, &before, &merged)?;
         Ok(merged)
     }
 

@@ -335,9 +335,10 @@ impl Round {
         Answers { successful: self.voted.clone(), failed, stand_ins }
     }
 
-    /// What all who answered hold together.
+    /// What all whose answers count hold together. What a store holds that is not synced may be long superseded, and the
+    /// successor collected.
     pub(super) fn merged(&self) -> SiblingSet {
-        merge_all(self.sets.values())
+        merge_all(self.sets.iter().filter(|(node, _)| self.voted.contains(node)).map(|(_, set)| set))
     }
 }
 

@@ -143,6 +143,7 @@ impl<S: Storage> Shard<S> {
                 self.operations.get_mut(&id).expect("it is under way").disk_full |= error == StorageError::Full;
             }
             Err(Refusal::HintsFull) => round.refuse(from),
+            Err(Refusal::Sealed) => return self.on_sealed_dot(id),
             Err(Refusal::Layout(theirs)) => return self.on_layout_refusal(from, id, theirs),
             Err(Refusal::CoveredDot(held)) => return self.on_covered_dot(from, id, &held),
         }
@@ -241,6 +242,18 @@ impl<S: Storage> Shard<S> {
             });
         }
         self.put_question(id, enlisted.into_iter().map(|pair| pair.fallback).collect());
+    }
+
+    /// An owner has promised to take no write under this dot any more. The write gets another one, which replaces the
+    /// version under the first.
+    fn on_sealed_dot(&mut self, id: RequestId) {
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let Stage::Writing { round, write } = &operation.stage else { return };
+        if round.replied || round.linger_until.is_some() {
+            return;
+        }
+        operation.replacing = Some(write.seen.clone());
+        self.begin_writing(id, None);
     }
 
     /// Goes on with the request if its round allows it.

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Start;
+use super::collection::Marks;
 use super::trees::SliceTree;
 use crate::causality::{Issuer, SiblingSet};
 use crate::hash::{Position, Slice, StableHasher};
@@ -28,14 +29,16 @@ use crate::time::Time;
 pub(super) struct Rows {
     pub(super) issuers: BTreeMap<Slice, Issuer>,
     pub(super) synced: BTreeSet<Slice>,
+    pub(super) marks: BTreeMap<Slice, Marks>,
     pub(super) trees: BTreeMap<Slice, SliceTree>,
     pub(super) holds_data: bool,
 }
 
 impl Rows {
     pub(super) fn read<S: Storage>(storage: &S, start: &Start, now: Time) -> Result<Self, StartError> {
-        let (issuers, synced, trees) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let mut rows = Self { issuers, synced, trees, holds_data: false };
+        let (issuers, synced) = (BTreeMap::new(), BTreeSet::new());
+        let (marks, trees) = (BTreeMap::new(), BTreeMap::new());
+        let mut rows = Self { issuers, synced, marks, trees, holds_data: false };
         for &slice in &start.slices {
             let leased = match storage.get(Space::Meta, lease_key(slice).as_bytes())? {
                 Some(_) if start.config.has_bug(PlantedBug::ReuseDot) => 0,
@@ -47,6 +50,10 @@ impl Rows {
                 && row == start.actor.0.to_be_bytes()[..]
             {
                 rows.synced.insert(slice);
+            }
+            if let Some(row) = storage.get(Space::Meta, &marks_key(slice))? {
+                let marks = postcard::from_bytes(&row).map_err(|_| StartError::Row("shard/floor"))?;
+                rows.marks.insert(slice, marks);
             }
             let (from, to) = bounds(slice);
             let one = PageLimit { rows: 1, bytes: 1 };
@@ -87,8 +94,59 @@ pub(super) fn remove_synced(batch: &mut Batch, slice: Slice) {
     batch.remove(Space::Meta, synced_key(slice).into_bytes());
 }
 
+/// Where the seal and the floor of a slice are remembered.
+pub(super) fn marks_key(slice: Slice) -> Vec<u8> {
+    format!("shard/floor/{:02}", slice.number()).into_bytes()
+}
+
+pub(super) fn put_marks(batch: &mut Batch, slice: Slice, marks: &Marks) {
+    batch.put(Space::Meta, marks_key(slice), postcard::to_allocvec(marks).expect("every row has a stored form"));
+}
+
+pub(super) fn remove_marks(batch: &mut Batch, slice: Slice) {
+    batch.remove(Space::Meta, marks_key(slice));
+}
+
+/// Before the place of an object: a row that says that only deletions are left of it.
+const DELETED: &[u8] = b"shard/deleted/";
+
+fn deleted_key(place: &[u8]) -> Vec<u8> {
+    [DELETED, place].concat()
+}
+
+/// The places of the deleted keys of a slice: the first, and the first one after them.
+pub(super) fn deleted_bounds(slice: Slice) -> (Vec<u8>, Vec<u8>) {
+    let (first, end) = bounds(slice);
+    // `0` follows `/`: the end of all places.
+    let end = end.map_or_else(|| b"shard/deleted0".to_vec(), |end| deleted_key(&end));
+    (deleted_key(&first), end)
+}
+
+pub(super) fn deleted_key_in(row: &[u8]) -> Result<Key, StorageError> {
+    let placed = row.get(DELETED.len()..).and_then(placed_at);
+    placed.map(|(_, key)| key).ok_or_else(|| StorageError::Corrupt(String::from("the place of a deleted key")))
+}
+
+/// Keeps the row of a deleted key in step with its object: `after` takes the place of `before`.
+pub(super) fn put_deleted(batch: &mut Batch, key: &Key, before: &SiblingSet, after: Option<&SiblingSet>) {
+    let deleted = after.is_some_and(SiblingSet::is_deleted);
+    if deleted != before.is_deleted() {
+        mark_deleted(batch, key, deleted);
+    }
+}
+
+/// As [`put_deleted`], whatever was there before.
+pub(super) fn mark_deleted(batch: &mut Batch, key: &Key, deleted: bool) {
+    let row = deleted_key(&object_key(key));
+    if deleted {
+        batch.put(Space::Meta, row, Bytes::new());
+    } else {
+        batch.remove(Space::Meta, row);
+    }
+}
+
 /// Where an object lies.
-pub(super) fn object_key(key: &Key) -> Bytes {
+pub(crate) fn object_key(key: &Key) -> Bytes {
     placed(Position::of(key), key)
 }
 
@@ -112,7 +170,7 @@ pub(super) fn places(span: Span) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 /// The key in an object's place, and where on the ring it lies.
-fn placed_at(place: &[u8]) -> Option<(Position, Key)> {
+pub(crate) fn placed_at(place: &[u8]) -> Option<(Position, Key)> {
     let (at, key) = place.split_first_chunk::<8>()?;
     let key = Key::new(core::str::from_utf8(key).ok()?).ok()?;
     Some((Position(u64::from_be_bytes(*at)), key))
@@ -155,7 +213,7 @@ pub(super) fn merge(held: &mut SiblingSet, set: &SiblingSet) -> Result<bool, Sto
     held.merge(set).map_err(|error| StorageError::Corrupt(format!("{error}")))
 }
 
-pub(super) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
+pub(crate) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, StorageError> {
     let place = object_key(key);
     match storage.get(Space::Objects, &place)? {
         Some(row) => decode(&place, &row),

@@ -5,13 +5,14 @@
 //! quorum, and any earlier read quorum, has one of them. Each of them has acknowledged a layout with the joiner when it
 //! gives: from then on it refuses requests that do not count the joiner in.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::barrier::Then;
+use super::collection::{Collection, Marks};
 use super::{Output, RETRY_SOON, Shard, first_request, rows};
-use crate::causality::Issuer;
+use crate::causality::{Floor, Issuer, SiblingSet};
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, Key, NodeId, RequestId};
@@ -32,8 +33,12 @@ const PAGE_TIMEOUT: Duration = Duration::from_millis(1_000);
 pub(super) struct Pull {
     /// Settled owners that have given all they hold.
     done: BTreeSet<NodeId>,
+    /// The floors of the givers, with their first pages.
+    floors: BTreeMap<NodeId, Floor>,
     /// Who is asked for a page, by which request.
     asked: Option<(NodeId, RequestId)>,
+    /// Who was asked last and had nothing to give: the next one in line is asked then, not the same one for ever.
+    passed: Option<NodeId>,
     /// Where the next page of that owner begins.
     after: Option<(Position, Key)>,
     /// Whether that owner has left something out that it could not read.
@@ -44,8 +49,9 @@ pub(super) struct Pull {
 }
 
 impl Pull {
-    const fn new(due: Option<Time>) -> Self {
-        Self { done: BTreeSet::new(), asked: None, after: None, damaged: false, due, objects: 0 }
+    fn new(due: Option<Time>) -> Self {
+        let (done, floors) = (BTreeSet::new(), BTreeMap::new());
+        Self { done, floors, asked: None, passed: None, after: None, damaged: false, due, objects: 0 }
     }
 
     pub(super) const fn due(&self) -> Option<Time> {
@@ -60,8 +66,10 @@ impl<S: Storage> Shard<S> {
         let mut batch = Batch::default();
         for &slice in &self.start.slices {
             rows::remove_synced(&mut batch, slice);
+            rows::remove_marks(&mut batch, slice);
         }
         self.picture = None;
+        self.collection = Collection::new(BTreeMap::new(), self.effects.now);
         self.unsync();
         if let Err(error) = self.apply(batch) {
             self.effects.push(Output::Failed(error));
@@ -130,10 +138,14 @@ impl<S: Storage> Shard<S> {
             let objects = pull.objects;
             return self.become_synced(slice, objects);
         }
-        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node));
-        let Some(source) = current.or_else(|| missing.into_iter().find(|node| !picture.down.contains(node))) else {
-            return;
-        };
+        let up = |node: &&NodeId| !picture.down.contains(*node);
+        let current = pull.asked.take().map(|(node, _)| node).filter(|node| missing.contains(node) && up(&node));
+        if current.is_none() {
+            // Another source begins at its beginning.
+            pull.after = None;
+        }
+        let behind = missing.iter().filter(|node| Some(*node) > pull.passed.as_ref());
+        let Some(source) = current.or_else(|| behind.chain(&missing).find(up).cloned()) else { return };
         pull.asked = Some((source.clone(), request));
         let (layout, after) = (picture.rings.id, pull.after.clone());
         self.send(source, slice, ShardMessage::Pull { request, layout, after });
@@ -143,10 +155,32 @@ impl<S: Storage> Shard<S> {
     pub(super) fn become_synced(&mut self, slice: Slice, objects: u64) {
         let mut batch = Batch::default();
         rows::put_synced(&mut batch, slice, self.start.actor);
-        if let Ok(seq) = self.apply(batch) {
-            self.pulls.entry(slice).or_insert(Pull::new(None)).due = None;
-            self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, objects });
+        let marks = self.marks_of_givers(slice);
+        if let Some(marks) = &marks {
+            rows::put_marks(&mut batch, slice, marks);
         }
+        if let Ok(seq) = self.apply(batch) {
+            self.pulls.entry(slice).or_insert_with(|| Pull::new(None)).due = None;
+            self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, objects });
+            if let Some(marks) = marks {
+                self.collection.marks.insert(slice, marks);
+                self.begin_sweep(slice);
+            }
+        }
+    }
+
+    /// What this store may take for the floor once it has what its givers have: the lowest that any of them had when it
+    /// began to give.
+    fn marks_of_givers(&self, slice: Slice) -> Option<Marks> {
+        let pull = self.pulls.get(&slice)?;
+        let mut floors = pull.floors.iter().filter(|(giver, _)| pull.done.contains(*giver)).map(|(_, floor)| floor);
+        let first = floors.next()?.clone();
+        let lowest = floors.fold(first, |lowest, floor| lowest.meet(floor));
+        let mut marks = self.collection.marks.get(&slice).cloned().unwrap_or_default();
+        let changed = marks.floor.raise(&lowest);
+        let floor = marks.floor.clone();
+        marks.sealed.raise(&floor);
+        Some(marks).filter(|_| changed)
     }
 
     /// The mark is durable: from now on this store answers for the slice.
@@ -199,7 +233,8 @@ impl<S: Storage> Shard<S> {
         page.damaged.iter().for_each(|key| self.begin_heal(key));
         let next = page.next.as_deref().and_then(rows::place_before);
         let found = page.found.into_iter().filter(|object| is_askers(object.at));
-        Ok(TransferPage { objects: found.map(|object| (object.key, object.set)).collect(), next, damaged })
+        let objects = found.map(|object| (object.key, object.set)).collect();
+        Ok(TransferPage { objects, next, damaged, floor: self.floor(slice) })
     }
 
     /// The taking side.
@@ -222,8 +257,13 @@ impl<S: Storage> Shard<S> {
                 match refusal {
                     Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
                     // Another owner may have it; this one is asked again later.
-                    Refusal::NotSynced | Refusal::HintsFull | Refusal::Storage(_) | Refusal::CoveredDot(_) => {
+                    Refusal::NotSynced
+                    | Refusal::HintsFull
+                    | Refusal::Storage(_)
+                    | Refusal::CoveredDot(_)
+                    | Refusal::Sealed => {
                         pull.asked = None;
+                        pull.passed = Some(from.clone());
                         pull.after = None;
                         pull.damaged = false;
                         pull.due = Some(now + PAGE_TIMEOUT);
@@ -234,20 +274,25 @@ impl<S: Storage> Shard<S> {
     }
 
     fn take_page(&mut self, from: &NodeId, slice: Slice, page: TransferPage) {
-        for (key, set) in &page.objects {
-            if let Err(error) = self.merge(key, set) {
-                // The page is asked for again.
-                self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
-                return;
-            }
+        let given: BTreeMap<&Key, &SiblingSet> = page.objects.iter().map(|(key, set)| (key, set)).collect();
+        let span = self.span_of(slice, &page);
+        let merged = page.objects.iter().try_for_each(|(key, set)| self.merge(key, set).map(|_| ()));
+        // What the giver could not read is not dead for that.
+        let floor = if page.damaged { Floor::new() } else { page.floor.clone() };
+        if let Err(error) = merged.and_then(|()| self.bury_missing(from, span, &given, &floor)) {
+            // The page is asked for again.
+            self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
+            return;
         }
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
+        pull.floors.entry(from.clone()).or_insert(page.floor);
         pull.objects += u64::try_from(page.objects.len()).expect("a page is short");
         pull.damaged |= page.damaged;
         if page.next.is_none() {
             pull.asked = None;
             if core::mem::take(&mut pull.damaged) {
-                // It has not given all: it is asked again, once it has healed what it could not read.
+                // It has not given all: others are asked, and it is asked again, once it has healed what it could not read.
+                pull.passed = Some(from.clone());
                 pull.after = None;
                 pull.due = Some(self.effects.now + PAGE_TIMEOUT);
                 return;
@@ -259,6 +304,17 @@ impl<S: Storage> Shard<S> {
     }
 }
 
+impl<S: Storage> Shard<S> {
+    /// The places that a page speaks of: from the one before it to its last.
+    fn span_of(&self, slice: Slice, page: &TransferPage) -> (Vec<u8>, Option<Vec<u8>>) {
+        let (first, end) = rows::bounds(slice);
+        let behind = |(at, key): &(Position, Key)| rows::place_after(&rows::placed(*at, key));
+        let after = self.pulls.get(&slice).and_then(|pull| pull.after.as_ref());
+        let from = after.map_or_else(|| first.to_vec(), behind);
+        (from, page.next.as_ref().map(behind).or_else(|| end.map(|end| end.to_vec())))
+    }
+}
+
 /// The settled owners that could still give something needed: none once every arc of the slice has enough of them in
 /// `done`. Arcs of the slice that this node does not own are counted in, which costs a question and spares a case.
 fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>) -> Vec<NodeId> {
@@ -266,8 +322,8 @@ fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>) -> 
     let (r, w) = (usize::from(replication.r.get()), usize::from(replication.w.get()));
     let mut missing = Vec::new();
     let rings = &picture.rings;
-    let owns_some = arcs(&rings.all, slice).any(|primaries| primaries.contains(&picture.me));
-    for primaries in arcs(&rings.settled, slice).filter(|_| owns_some) {
+    let owns_some = arcs(&rings.all, slice).any(|(_, primaries)| primaries.contains(&picture.me));
+    for (_, primaries) in arcs(&rings.settled, slice).filter(|_| owns_some) {
         let owners = primaries.len();
         let others: Vec<&NodeId> = primaries.iter().filter(|node| **node != picture.me).collect();
         let least = r.min(w).min(owners);
@@ -281,9 +337,9 @@ fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>) -> 
     missing
 }
 
-/// The preference lists of the arcs that touch a slice.
-fn arcs(ring: &crate::ring::Ring, slice: Slice) -> impl Iterator<Item = &[NodeId]> {
+/// The arcs that touch a slice, each by its last position in it, with the preference list of its keys.
+pub(super) fn arcs(ring: &crate::ring::Ring, slice: Slice) -> impl Iterator<Item = (Position, &[NodeId])> {
     let last = core::iter::once(slice.last()).filter(|_| !ring.is_empty());
     let inside = ring.tokens().iter().map(|token| token.position).filter(move |at| at.slice() == slice);
-    inside.chain(last).map(|at| ring.preference_list(at).primaries())
+    inside.chain(last).map(|at| (at, ring.preference_list(at).primaries()))
 }

@@ -70,7 +70,7 @@ enum Uncounted {
 }
 
 impl SliceTree {
-    /// Reads the leaves of a slice. `holds_objects` says whether there is anything that should be in them.
+    /// Reads the leaves of a slice. `holds_objects` says whether there is anything to be in them.
     pub(super) fn read<S: Storage>(
         storage: &S,
         slice: Slice,
@@ -98,8 +98,9 @@ impl SliceTree {
                 None => break,
             }
         }
-        let missing = holds_objects && slice_tree.tree.sum(TreeNode::ROOT).is_empty();
-        slice_tree.rebuild = (broken || missing).then(|| Rebuild::new(slice, now, marked));
+        // All of the one and nothing of the other: somebody has cleared a space.
+        broken |= holds_objects == slice_tree.tree.sum(TreeNode::ROOT).is_empty();
+        slice_tree.rebuild = broken.then(|| Rebuild::new(slice, now, marked));
         Ok(slice_tree)
     }
 
@@ -150,6 +151,7 @@ impl<S: Storage> Shard<S> {
             Some(set) => rows::put_object(&mut batch, key, set),
             None => batch.remove(Space::Objects, place.clone()),
         }
+        rows::put_deleted(&mut batch, key, before, set);
         let (old, new) = (rows::entry(key, before), set.map_or(Sum::EMPTY, |set| rows::entry(key, set)));
         let state = &self.trees[&slice];
         let mut leaf_sum = None;
@@ -236,6 +238,7 @@ impl<S: Storage> Shard<S> {
         } else {
             rows::put_object(&mut batch, key, set);
         }
+        rows::mark_deleted(&mut batch, key, set.is_deleted());
         let seq = self.apply_with_tree(batch, slice, leaf.index(), leaf_sum)?;
         self.note_stored(key, place, seq, !set.context().is_empty());
         Ok(seq)

@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Placement, Repair, Replication, Strategies};
-use crate::id::{Key, NodeId};
+use crate::config::{Placement, Repair, Replication, Strategies, Timing};
+use crate::id::{Key, NodeId, RequestKey};
 use crate::planted::PlantedBug;
 
 /// How a world begins.
@@ -27,6 +27,8 @@ pub struct Setting {
     pub network: Network,
     /// The most that a disk takes to make a batch durable.
     pub sync_max: Duration,
+    /// When members are probed, suspected and told.
+    pub timing: Timing,
     /// Repair in the background, at every node.
     pub repair: Repair,
     /// What concurrent writes become.
@@ -48,6 +50,7 @@ impl Default for Setting {
             placement: Placement::Tokens(core::num::NonZeroU16::new(8).expect("above zero")),
             network: Network::default(),
             sync_max: Duration::from_millis(2),
+            timing: Timing::default(),
             repair: Repair::default(),
             strategies: Strategies::default(),
             planted: None,
@@ -56,21 +59,37 @@ impl Default for Setting {
     }
 }
 
-/// How messages travel where no link says otherwise.
+/// How messages travel where no link says otherwise. Each message has its own latency, so that one may overtake another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
     /// Shortest latency.
     pub latency_min: Duration,
-    /// Longest latency; every one between is equally likely.
+    /// Longest latency of most messages; every one between is equally likely.
     pub latency_max: Duration,
+    /// Messages that take longer, per million.
+    pub tail_per_million: u32,
+    /// The most that those take longer.
+    pub tail_max: Duration,
     /// Messages lost, per million.
     pub loss_per_million: u32,
+    /// Messages that arrive twice, per million.
+    pub duplicate_per_million: u32,
+    /// Messages that one direction of a link holds; more than that are dropped.
+    pub link_messages_max: u32,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { latency_min: Duration::from_millis(2), latency_max: Duration::from_millis(8), loss_per_million: 0 }
+        Self {
+            latency_min: Duration::from_millis(2),
+            latency_max: Duration::from_millis(8),
+            tail_per_million: 0,
+            tail_max: Duration::ZERO,
+            loss_per_million: 0,
+            duplicate_per_million: 0,
+            link_messages_max: 10_000,
+        }
     }
 }
 
@@ -78,11 +97,34 @@ impl Default for Network {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskFate {
-    /// What was durable is kept; what was not is lost.
+    /// What was durable is kept. Of what was not, a beginning may be there, or nothing.
     #[default]
     Kept,
     /// Everything is lost.
     Lost,
+    /// The copy that was put aside last takes its place. Where there is none, nothing happens, and the node runs on.
+    RolledBack,
+}
+
+/// What can happen to the disk of a node that keeps running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskFault {
+    /// It cannot read, until it is healthy again.
+    Unreadable,
+    /// It has no room for objects and hints, until it is healthy again. A reserve keeps what a machine remembers of itself.
+    Full,
+    /// It takes up to so long to make a batch durable, until it is healthy again.
+    Slow {
+        /// How long.
+        sync_max: Duration,
+    },
+    /// Some bytes of one stored row change by themselves.
+    Rot,
+    /// What is durable on it is copied and put aside, for [`DiskFate::RolledBack`].
+    Copied,
+    /// It works as it should.
+    Healthy,
 }
 
 /// What a client asks for.
@@ -112,6 +154,18 @@ pub enum ClientOperation {
     },
 }
 
+/// How a client asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestOptions {
+    /// Whether only owners may answer, and no fallback in their place.
+    pub strict: bool,
+    /// What the client calls its write, so that a retry is the same write.
+    pub request_key: Option<RequestKey>,
+    /// Whom the client asks next, one after the other, when a try fails.
+    pub retry: Vec<NodeId>,
+}
+
 /// One thing that somebody does to the world. Naming a node that is not there, or not in the right state, changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +178,9 @@ pub enum Action {
         node: NodeId,
         /// What for.
         operation: ClientOperation,
+        /// How.
+        #[serde(default)]
+        options: RequestOptions,
     },
     /// A process ends without a word.
     Crash {
@@ -132,6 +189,8 @@ pub enum Action {
         /// What happens to its disk.
         disk: DiskFate,
     },
+    /// The process of every node ends without a word; disks are as [`DiskFate::Kept`] says.
+    PowerFailure,
     /// A process is told to stop, says goodbye and ends.
     Stop {
         /// Which.
@@ -141,6 +200,39 @@ pub enum Action {
     Restart {
         /// Which.
         node: NodeId,
+    },
+    /// A process stands still: what comes for it waits.
+    Pause {
+        /// Which.
+        node: NodeId,
+    },
+    /// A process that stood still goes on.
+    Resume {
+        /// Which.
+        node: NodeId,
+    },
+    /// A process takes everything that comes so much later.
+    Slow {
+        /// Which.
+        node: NodeId,
+        /// How much later; zero is as it should be.
+        by: Duration,
+    },
+    /// The clock on the wall of a node is set, and goes at another pace from now on.
+    Clock {
+        /// Which.
+        node: NodeId,
+        /// How far it is set forward, in milliseconds, or back.
+        jump_ms: i64,
+        /// How much too fast it goes, in millionths, or too slow.
+        drift_ppm: i32,
+    },
+    /// Something happens to a disk.
+    Disk {
+        /// Whose.
+        node: NodeId,
+        /// What.
+        fault: DiskFault,
     },
     /// A new node joins through any running one.
     Add,
@@ -157,9 +249,18 @@ pub enum Action {
         to: NodeId,
         /// nothing passes, or it does again,
         cut: bool,
-        /// and so many messages are lost, per million, on top of the network's own loss.
+        /// and so many messages are lost, per million, on top of the network's own loss,
         loss_per_million: u32,
+        /// and messages take so much longer.
+        #[serde(default)]
+        latency: Duration,
     },
     /// Every link is as it was at the beginning.
     Heal,
+    /// These nodes, their disks and the links between them are mended for good. What is broken elsewhere may stay broken:
+    /// from now on they must make progress.
+    HealCore {
+        /// Which.
+        core: Vec<NodeId>,
+    },
 }

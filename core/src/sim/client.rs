@@ -1,16 +1,16 @@
 //! The clients of a simulated world: whom they asked for what, what they were answered, and which contexts they remember.
-//! Nothing here is known to the nodes.
+//! Nothing here is known to the nodes, and nothing here judges an answer.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::action::ClientOperation;
-use crate::causality::VersionVector;
-use crate::error::RequestError;
+use super::action::{ClientOperation, RequestOptions};
+use super::network::HostIndex;
 use crate::event::{Event, EventId, EventKind, OperationKind};
 use crate::id::{Key, NodeId, Token};
-use crate::shard::{Reply, Request};
+use crate::shard::{Operation, Reply, Request};
 use crate::time::Time;
 use crate::value::Value;
 use crate::view::{OperationView, OutcomeView, VoteView};
@@ -20,140 +20,162 @@ const OPERATIONS_MAX: usize = 200;
 /// Events whose operation is remembered.
 const TRACED_MAX: usize = 20_000;
 
-/// A write that a client was told is safe.
+/// What somebody wants from the cluster, as often as it has to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The client's name.
+    pub(super) client: String,
+    pub(super) operation: ClientOperation,
+    pub(super) options: RequestOptions,
+}
+
+impl Asked {
+    pub(super) const fn key(&self) -> &Key {
+        match &self.operation {
+            ClientOperation::Get { key } | ClientOperation::Put { key, .. } | ClientOperation::Delete { key, .. } => {
+                key
+            }
+        }
+    }
+
+    pub(super) const fn kind(&self) -> OperationKind {
+        match &self.operation {
+            ClientOperation::Get { .. } => OperationKind::Get,
+            ClientOperation::Put { .. } => OperationKind::Put,
+            ClientOperation::Delete { .. } => OperationKind::Delete,
+        }
+    }
+}
+
+/// One try of it that is not answered yet.
 #[derive(Clone, Debug)]
-pub struct Acknowledged {
-    /// Of which key.
-    pub key: Key,
-    /// What its coordinator's set knew when it was acknowledged, the write itself included.
-    pub known: VersionVector,
-    /// When the client was told.
-    pub at: Time,
-    /// Whether no fallback stood in for an owner.
-    pub strict: bool,
+pub(super) struct Open {
+    pub(super) asked: Arc<Asked>,
+    /// Whom.
+    pub(super) host: HostIndex,
+    /// How many tries were before it.
+    pub(super) tries: usize,
+    pub(super) began: Time,
+    /// How many writes had been acknowledged when it began.
+    pub(super) before: u64,
+    /// Whether the node has answered; the answer is on its way then.
+    pub(super) replied: bool,
 }
 
 /// All clients together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clients {
     next: u64,
-    operations: VecDeque<OperationView>,
+    open: BTreeMap<Token, Open>,
     contexts: BTreeMap<(String, Key), String>,
+    /// The last try that succeeded.
+    last_success: Option<Token>,
+    /// Whether pictures of operations are wanted.
+    pub(super) recording: bool,
+    operations: VecDeque<OperationView>,
     /// The operation that an event is because of.
     traced: BTreeMap<EventId, u64>,
     traced_order: VecDeque<EventId>,
-    pub(super) acknowledged: Vec<Acknowledged>,
-    /// Reads under way: of which key, and how many writes had been acknowledged when they began.
-    reads: BTreeMap<Token, (Key, usize)>,
-    /// Promises that were broken, in words.
-    pub(super) violations: Vec<String>,
 }
 
 impl Clients {
-    /// Notes a request, and gives back what is sent.
-    pub(super) fn begin(
-        &mut self,
-        now: Time,
-        client: &str,
-        node: &NodeId,
-        operation: &ClientOperation,
-    ) -> (Token, Request) {
-        let id = self.next;
+    /// Notes a try, and gives back what is sent.
+    pub(super) fn begin(&mut self, now: Time, node: &NodeId, open: Open) -> (Token, Request) {
+        let token = Token(self.next);
         self.next += 1;
-        if let ClientOperation::Get { key } = operation {
-            self.reads.insert(Token(id), (key.clone(), self.acknowledged.len()));
-        }
-        let context = |key: &Key, informed: bool| {
-            let remembered = self.contexts.get(&(client.to_string(), key.clone())).cloned();
+        let asked = open.asked.clone();
+        let context = |informed: bool| {
+            let remembered = self.contexts.get(&(asked.client.clone(), asked.key().clone())).cloned();
             remembered.filter(|_| informed)
         };
-        let (kind, request, value) = match operation {
-            ClientOperation::Get { key } => (OperationKind::Get, Request::get(key.clone()), None),
+        let (mut request, value) = match &asked.operation {
+            ClientOperation::Get { key } => (Request::get(key.clone()), None),
             ClientOperation::Put { key, value, informed } => {
-                let text = alloc::format!("{value:?}");
-                let request = Request::write(key.clone(), Some(Value::json(text)), context(key, *informed));
-                (OperationKind::Put, request, Some(value.clone()))
+                let json = Value::json(alloc::format!("{value:?}"));
+                (Request::write(key.clone(), Some(json), context(*informed)), Some(value.clone()))
             }
-            ClientOperation::Delete { key, informed } => {
-                (OperationKind::Delete, Request::write(key.clone(), None, context(key, *informed)), None)
-            }
+            ClientOperation::Delete { key, informed } => (Request::write(key.clone(), None, context(*informed)), None),
         };
-        if self.operations.len() == OPERATIONS_MAX {
-            self.operations.pop_front();
+        request.sloppy = !asked.options.strict;
+        if let Operation::Write { request_key, .. } = &mut request.operation {
+            *request_key = asked.options.request_key;
         }
-        self.operations.push_back(OperationView {
-            id,
-            client: client.to_string(),
-            node: node.clone(),
-            operation: kind,
-            key: request.key.clone(),
-            value,
-            started_at: now,
-            ended_at: None,
-            outcome: None,
-            coordinator: None,
-            votes: Vec::new(),
-            event: None,
-        });
-        (Token(id), request)
+        if self.recording {
+            if self.operations.len() == OPERATIONS_MAX {
+                self.operations.pop_front();
+            }
+            self.operations.push_back(OperationView {
+                id: token.0,
+                client: asked.client.clone(),
+                node: node.clone(),
+                operation: asked.kind(),
+                key: request.key.clone(),
+                value,
+                started_at: now,
+                ended_at: None,
+                outcome: None,
+                coordinator: None,
+                votes: Vec::new(),
+                event: None,
+            });
+        }
+        self.open.insert(token, open);
+        (token, request)
     }
 
-    /// Notes what the client was answered.
-    pub(super) fn end(&mut self, now: Time, token: Token, reply: &Reply) {
-        if let Some((key, before)) = self.reads.remove(&token)
-            && let Ok(success) = reply
-            && success.answers.stand_ins.is_empty()
-        {
-            self.check_read(now, &key, before, success.set.context());
-        }
-        let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == token.0) else { return };
-        if operation.ended_at.is_some() {
-            return;
-        }
-        operation.ended_at = Some(now);
-        operation.outcome = Some(outcome(operation.operation, reply));
+    /// A try that is not answered yet.
+    pub(super) fn open(&self, token: Token) -> Option<&Open> {
+        self.open.get(&token)
+    }
+
+    /// The last try that succeeded.
+    pub(super) const fn last_success(&self) -> Option<Token> {
+        self.last_success
+    }
+
+    /// The node answers; says whether it had done so already, or was not asked.
+    pub(super) fn reply(&mut self, token: Token) -> bool {
+        self.open.get_mut(&token).is_none_or(|open| core::mem::replace(&mut open.replied, true))
+    }
+
+    /// Notes what the client was answered, and gives back the try; nothing if the client waits no more.
+    pub(super) fn end(&mut self, now: Time, token: Token, reply: &Reply) -> Option<Open> {
+        let open = self.open.remove(&token)?;
         if let Ok(success) = reply {
-            self.contexts.insert((operation.client.clone(), operation.key.clone()), success.context.clone());
-            if operation.operation != OperationKind::Get {
-                let (key, known) = (operation.key.clone(), success.set.context().clone());
-                let strict = success.answers.stand_ins.is_empty();
-                self.acknowledged.push(Acknowledged { key, known, at: now, strict });
-            }
+            self.last_success = Some(token);
+            self.contexts.insert((open.asked.client.clone(), open.asked.key().clone()), success.context.clone());
         }
-    }
-
-    /// R + W > N without stand-ins: a read that began after a write was acknowledged has seen it.
-    fn check_read(&mut self, now: Time, key: &Key, before: usize, seen: &VersionVector) {
-        for write in self.acknowledged[..before].iter().filter(|write| write.strict && write.key == *key) {
-            if !seen.descends(&write.known) {
-                let sentence = alloc::format!(
-                    "a read of {key:?} answered at {now} had not seen a write acknowledged at {}: it saw {seen:?}, the write had {:?}",
-                    write.at,
-                    write.known
-                );
-                self.violations.push(sentence);
-            }
-        }
+        self.picture(now, token, |kind| outcome(kind, reply));
+        Some(open)
     }
 
     /// The node went down, or was down already: the client's connection ends.
-    pub(super) fn fail(&mut self, now: Time, token: Token, message: &str) {
-        let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == token.0) else { return };
-        if operation.ended_at.is_none() {
-            operation.ended_at = Some(now);
+    pub(super) fn fail(&mut self, now: Time, token: Token, message: &str) -> Option<Open> {
+        let open = self.open.remove(&token)?;
+        self.picture(now, token, |_| {
             let (code, message) = ("unreachable".to_string(), message.to_string());
-            operation.outcome = Some(OutcomeView::Failed { code, message });
+            OutcomeView::Failed { code, message }
+        });
+        Some(open)
+    }
+
+    fn picture(&mut self, now: Time, token: Token, outcome: impl Fn(OperationKind) -> OutcomeView) {
+        if let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == token.0) {
+            operation.ended_at = Some(now);
+            operation.outcome = Some(outcome(operation.operation));
         }
     }
 
-    /// The operations of a node that are not answered yet.
-    pub(super) fn open_at(&self, node: &NodeId) -> Vec<Token> {
-        let open = self.operations.iter().filter(|operation| operation.node == *node && operation.ended_at.is_none());
-        open.map(|operation| Token(operation.id)).collect()
+    /// The tries at a node that are not answered yet.
+    pub(super) fn open_at(&self, host: HostIndex) -> Vec<Token> {
+        self.open.iter().filter(|(_, open)| open.host == host).map(|(token, _)| *token).collect()
     }
 
     /// The event with which a request arrived: what follows from it belongs to the operation.
     pub(super) fn trace_from(&mut self, event: &Event, token: Token) {
+        if !self.recording {
+            return;
+        }
         self.remember(event.id, token.0);
         if let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == token.0) {
             operation.event = Some(event.id);
@@ -162,6 +184,9 @@ impl Clients {
 
     /// Counts the votes of operations from the trace.
     pub(super) fn follow(&mut self, event: &Event) {
+        if !self.recording {
+            return;
+        }
         let Some(id) = event.cause.and_then(|cause| self.traced.get(&cause)).copied() else { return };
         self.remember(event.id, id);
         let Some(operation) = self.operations.iter_mut().find(|operation| operation.id == id) else { return };
@@ -202,12 +227,8 @@ fn outcome(kind: OperationKind, reply: &Reply) -> OutcomeView {
             OutcomeView::Found(values.filter_map(|(_, version)| version.value.as_ref()).map(value_text).collect())
         }
         Ok(_) => OutcomeView::Written,
-        Err(error) => OutcomeView::Failed { code: code(error), message: error.to_string() },
+        Err(error) => OutcomeView::Failed { code: error.code().to_string(), message: error.to_string() },
     }
-}
-
-fn code(error: &RequestError) -> String {
-    error.code().to_string()
 }
 
 /// A value as people read it: the text of a JSON string without its quotes, cut at 200 bytes.

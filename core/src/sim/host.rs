@@ -1,11 +1,14 @@
-//! One simulated machine: a process made of a control plane and shards, and the disks that outlive it. It carries what the
-//! parts say to each other, and hands everything else to the world.
+//! One simulated machine: a process made of a control plane and shards, the disks that outlive it, and the clock on its
+//! wall. It carries what the parts say to each other, hands everything else to the world, and never decides what fails.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
+use core::time::Duration;
 
+use crate::causality::Dot;
 use crate::config::{ClusterConfig, Config};
 use crate::event::Event;
 use crate::hash::Slice;
@@ -14,16 +17,21 @@ use crate::message::{Envelope, Message};
 use crate::node::{self, Node};
 use crate::rng::Rng;
 use crate::shard::{self, Reply, Request, Shard};
-use crate::storage::{MemoryStore, Seq, Space};
+use crate::storage::{MemoryStore, Seq, Space, StorageError};
 use crate::time::{Time, WallTime};
 use crate::view::ProcessState;
 
 use super::action::Setting;
+use super::disk::{Rotting, SimStore};
 
 /// Shards of every simulated process: more than one, so that routing between them is exercised.
 const SHARDS: u32 = 2;
 /// The simulated world begins in the first seconds of 2026.
 const WALL_BEGIN_MS: u64 = 1_767_225_600_000;
+/// Between two tellings of the time of day to a shard, as natively.
+const WALL_INTERVAL: Duration = Duration::from_secs(1);
+/// The least a disk takes to make a batch durable.
+const SYNC_MIN: Duration = Duration::from_micros(500);
 
 /// The name of the node with an index: `A` to `Z`, then `A1` to `Z1`, and so on.
 ///
@@ -31,7 +39,12 @@ const WALL_BEGIN_MS: u64 = 1_767_225_600_000;
 /// Never: every such name is a node id.
 #[must_use]
 pub fn node_name(index: u8) -> NodeId {
-    let letter = char::from(b'A' + index % 26);
+    name_of(index.into())
+}
+
+/// As [`node_name`], for worlds that are larger than anybody can draw.
+pub(super) fn name_of(index: u16) -> NodeId {
+    let letter = char::from(b'A' + u8::try_from(index % 26).expect("below 26"));
     let name = if index < 26 { format!("{letter}") } else { format!("{letter}{}", index / 26) };
     NodeId::new(&name).expect("a letter and a number are a node id")
 }
@@ -47,12 +60,29 @@ pub(super) type Part = u32;
 /// What a process asks of the world.
 #[derive(Clone, Debug)]
 pub(super) enum Wish {
-    Send { to: NodeId, envelope: Envelope },
-    Contact { address: Address, envelope: Envelope },
-    Reply { token: Token, reply: Reply },
-    Sync { part: Part, upto: Seq },
-    Wake { part: Part, at: Time },
+    Send {
+        to: NodeId,
+        envelope: Envelope,
+    },
+    Contact {
+        address: Address,
+        envelope: Envelope,
+    },
+    Reply {
+        token: Token,
+        reply: Reply,
+    },
+    Sync {
+        part: Part,
+        upto: Seq,
+    },
+    Wake {
+        part: Part,
+        at: Time,
+    },
     Event(Event),
+    /// The process cannot go on.
+    Failed(StorageError),
 }
 
 /// What is told to a part of a process.
@@ -64,8 +94,42 @@ enum Told {
 
 #[derive(Clone, Debug)]
 struct Process {
-    node: Node<MemoryStore>,
-    shards: Vec<Shard<MemoryStore>>,
+    node: Node<SimStore>,
+    shards: Vec<Shard<SimStore>>,
+    /// When each shard was told the time of day last.
+    wall_told: Vec<Time>,
+}
+
+/// The clock on the wall of a machine: so far from the true time, and going astray at a steady pace.
+#[derive(Clone, Copy, Debug, Default)]
+struct WallClock {
+    offset_ms: i64,
+    drift_ppm: i32,
+    since: Time,
+}
+
+impl WallClock {
+    /// How far it is from the true time, in milliseconds.
+    fn offset_ms(&self, now: Time) -> i64 {
+        let passed = i64::try_from(now.since(self.since).as_millis()).unwrap_or(i64::MAX);
+        self.offset_ms.saturating_add(passed.saturating_mul(i64::from(self.drift_ppm)) / 1_000_000)
+    }
+
+    fn read(&self, now: Time) -> WallTime {
+        WallTime((WALL_BEGIN_MS + now.as_ms()).saturating_add_signed(self.offset_ms(now)))
+    }
+}
+
+/// What the disks of a machine do beside what they should.
+#[derive(Clone, Debug)]
+struct Drive {
+    rng: Rng,
+    /// The most that it takes to make a batch durable.
+    sync_max: Duration,
+    unreadable: bool,
+    full: bool,
+    /// What was put aside, and when; shared by the copies of the world.
+    copy: Option<(Time, Arc<Vec<MemoryStore>>)>,
 }
 
 /// A machine.
@@ -75,15 +139,28 @@ pub(super) struct Host {
     pub(super) state: ProcessState,
     /// Counts the processes that ran here: what belongs to an earlier one is dropped.
     pub(super) life: u64,
+    /// Since when it is in its state.
+    pub(super) since: Time,
+    /// Whether the process stands still.
+    pub(super) paused: bool,
+    /// How much later the process takes what comes.
+    pub(super) slow_by: Duration,
+    /// Whether an old copy took the place of the disk since the last process ended.
+    pub(super) restored: bool,
+    /// The wake-up that counts, of every part of the process.
+    wakes: Vec<Option<Time>>,
     process: Option<Process>,
     /// The disks while no process runs, the control plane's first.
-    disks: Vec<MemoryStore>,
+    disks: Vec<SimStore>,
+    drive: Drive,
+    clock: WallClock,
     config: Config,
+    sync_max: Duration,
     rng: Rng,
 }
 
 impl Host {
-    pub(super) fn new(node: NodeId, setting: &Setting, rng: Rng) -> Self {
+    pub(super) fn new(node: NodeId, setting: &Setting) -> Self {
         let cluster = ClusterConfig {
             replication: setting.replication,
             placement: setting.placement,
@@ -93,26 +170,56 @@ impl Host {
         let config = Config {
             cluster,
             weight: NonZeroU16::MIN,
+            timing: setting.timing,
             repair: setting.repair,
             trace: setting.trace,
             #[cfg(feature = "planted")]
             planted: setting.planted,
             ..Config::default()
         };
-        let disks = (0..=SHARDS).map(|_| MemoryStore::default()).collect();
-        Self { node, state: ProcessState::Crashed, life: 0, process: None, disks, config, rng }
+        let stream = |part: &str| Rng::labelled(setting.seed, &format!("{part} of {node}"));
+        let drive =
+            Drive { rng: stream("disk"), sync_max: setting.sync_max, unreadable: false, full: false, copy: None };
+        Self {
+            state: ProcessState::Crashed,
+            life: 0,
+            since: Time::ZERO,
+            paused: false,
+            slow_by: Duration::ZERO,
+            restored: false,
+            wakes: Vec::new(),
+            process: None,
+            disks: (0..=SHARDS).map(|_| SimStore::default()).collect(),
+            clock: WallClock::default(),
+            config,
+            sync_max: setting.sync_max,
+            rng: stream("process"),
+            drive,
+            node,
+        }
+    }
+
+    /// Whether a process runs and moves.
+    pub(super) fn is_well(&self) -> bool {
+        self.state == ProcessState::Running && !self.paused && self.slow_by.is_zero() && self.disk_is_healthy()
+    }
+
+    /// Whether a process can start: one that cannot read its disk ends at once.
+    pub(super) const fn can_start(&self) -> bool {
+        !self.drive.unreadable
     }
 
     /// Starts a process on the disks as they are.
     pub(super) fn start(&mut self, now: Time, seeds: Vec<Address>) -> Vec<Wish> {
         assert!(self.process.is_none(), "one process a machine");
         self.life += 1;
-        self.state = ProcessState::Running;
+        self.restored = false;
+        self.enter(now, ProcessState::Running);
         let mut disks = core::mem::take(&mut self.disks).into_iter();
         let mut disk = || disks.next().expect("a disk for every part");
         let address = address_of(&self.node);
         let start = node::Start { node: self.node.clone(), address, config: self.config.clone(), seeds };
-        let node = Node::start(now, start, disk(), self.rng.fork()).expect("a simulated disk can be read");
+        let node = Node::start(now, start, disk(), self.rng.fork()).expect("a readable disk with whole rows");
         let shards = (0..SHARDS)
             .map(|index| {
                 let start = shard::Start {
@@ -123,28 +230,127 @@ impl Host {
                     slices: Slice::all().filter(|slice| u32::from(slice.number()) % SHARDS == index).collect(),
                     config: self.config.clone(),
                 };
-                Shard::start(now, start, disk()).expect("a simulated disk can be read")
+                Shard::start(now, start, disk()).expect("a readable disk with whole rows")
             })
             .collect();
-        self.process = Some(Process { node, shards });
-        let mut told: VecDeque<Told> =
-            (0..SHARDS).map(|index| Told::Shard(index, shard::Input::Wall(wall(now)))).collect();
+        self.wakes = (0..=SHARDS).map(|_| None).collect();
+        self.process = Some(Process { node, shards, wall_told: (0..SHARDS).map(|_| now).collect() });
+        let wall = self.clock.read(now);
+        let mut told: VecDeque<Told> = (0..SHARDS).map(|index| Told::Shard(index, shard::Input::Wall(wall))).collect();
         told.push_back(Told::Node(node::Input::Timer));
         self.run(now, told)
     }
 
-    /// Ends the process without a word. What was not durable is lost with it.
-    pub(super) fn crash(&mut self, state: ProcessState) {
-        self.state = state;
-        let Some(process) = self.process.take() else { return };
+    /// Ends the process without a word. Of what was not durable a beginning may be left. Says whether a batch was torn.
+    pub(super) fn crash(&mut self, now: Time, state: ProcessState) -> bool {
+        self.enter(now, state);
+        let Some(process) = self.process.take() else { return false };
         let shards = process.shards.into_iter().map(Shard::into_storage);
         self.disks = core::iter::once(process.node.into_storage()).chain(shards).collect();
-        self.disks.iter_mut().for_each(MemoryStore::crash);
+        let mut torn = false;
+        for disk in &mut self.disks {
+            torn |= disk.crash(&mut self.drive.rng);
+        }
+        torn
+    }
+
+    fn enter(&mut self, now: Time, state: ProcessState) {
+        self.state = state;
+        self.since = now;
+        self.paused = false;
+        self.slow_by = Duration::ZERO;
     }
 
     /// Empties the disks of a machine that does not run.
     pub(super) fn lose_disks(&mut self) {
-        self.disks.iter_mut().for_each(|disk| *disk = MemoryStore::default());
+        self.restored = false;
+        self.replace_disks((0..=SHARDS).map(|_| MemoryStore::default()).collect());
+    }
+
+    /// Puts the copy that was put aside in the place of the disks of a machine that does not run.
+    pub(super) fn roll_back(&mut self) {
+        let (_, copy) = self.drive.copy.clone().expect("a copy was put aside");
+        self.replace_disks(copy.to_vec());
+        self.restored = true;
+    }
+
+    fn replace_disks(&mut self, memories: Vec<MemoryStore>) {
+        self.disks = memories.into_iter().map(SimStore::of).collect();
+        self.set_drive(self.drive.unreadable, self.drive.full);
+    }
+
+    /// When the copy that is put aside was made.
+    pub(super) fn copied_at(&self) -> Option<Time> {
+        self.drive.copy.as_ref().map(|(at, _)| *at)
+    }
+
+    /// Puts a copy of what is durable aside.
+    pub(super) fn copy_disks(&mut self, now: Time) {
+        let copies = self.stores().into_iter().map(SimStore::durable_copy).collect();
+        self.drive.copy = Some((now, Arc::new(copies)));
+    }
+
+    /// Chooses what rots next: which of the disks, and what on it.
+    pub(super) fn choose_rot(&mut self) -> Option<(usize, Rotting)> {
+        let mut rng = self.drive.rng.fork();
+        let shard = 1 + usize::try_from(rng.below(u64::from(SHARDS))).expect("few shards");
+        Some((shard, self.stores()[shard].choose_rot(&mut rng)?))
+    }
+
+    pub(super) fn rot(&mut self, disk: usize, rotting: Rotting) {
+        self.stores_mut()[disk].rot(rotting);
+    }
+
+    pub(super) fn set_drive(&mut self, unreadable: bool, full: bool) {
+        (self.drive.unreadable, self.drive.full) = (unreadable, full);
+        for store in self.stores_mut() {
+            (store.unreadable, store.full) = (unreadable, full);
+        }
+    }
+
+    pub(super) const fn set_sync_max(&mut self, sync_max: Duration) {
+        self.drive.sync_max = sync_max;
+    }
+
+    /// The disks work as they should.
+    pub(super) fn mend_disks(&mut self) {
+        self.set_drive(false, false);
+        self.drive.sync_max = self.sync_max;
+    }
+
+    pub(super) fn disk_is_healthy(&self) -> bool {
+        !self.drive.unreadable && !self.drive.full && self.drive.sync_max == self.sync_max
+    }
+
+    /// How long the disk takes this time.
+    pub(super) fn sync_takes(&mut self) -> Duration {
+        let ns = |span: Duration| u64::try_from(span.as_nanos()).expect("a short span");
+        let takes = self.drive.rng.between(ns(SYNC_MIN), ns(self.drive.sync_max.max(SYNC_MIN)));
+        Duration::from_nanos(takes)
+    }
+
+    /// Sets the clock forward or back, and lets it go at another pace. Gives back how far it is from the true time, in
+    /// milliseconds.
+    pub(super) fn set_clock(&mut self, now: Time, jump_ms: i64, drift_ppm: i32) -> i64 {
+        let offset_ms = self.clock.offset_ms(now).saturating_add(jump_ms);
+        self.clock = WallClock { offset_ms, drift_ppm, since: now };
+        offset_ms
+    }
+
+    /// Notes when a part wants to be woken; says whether that is news.
+    pub(super) fn wants_waking(&mut self, part: Part, at: Time) -> bool {
+        let wake = &mut self.wakes[usize::try_from(part).expect("few parts")];
+        wake.replace(at) != Some(at)
+    }
+
+    /// Whether this is the wake-up that counts.
+    pub(super) fn is_waking(&mut self, part: Part, at: Time) -> bool {
+        let wake = &mut self.wakes[usize::try_from(part).expect("few parts")];
+        let current = *wake == Some(at);
+        if current {
+            *wake = None;
+        }
+        current
     }
 
     pub(super) fn deliver(&mut self, now: Time, from: NodeId, envelope: Envelope) -> Vec<Wish> {
@@ -192,6 +398,7 @@ impl Host {
     fn run(&mut self, now: Time, mut told: VecDeque<Told>) -> Vec<Wish> {
         let mut out = Vec::new();
         let Some(process) = &mut self.process else { return out };
+        let clock = self.clock;
         while let Some(next) = told.pop_front() {
             match next {
                 Told::Node(input) => {
@@ -208,7 +415,7 @@ impl Host {
                             node::Output::Sync { upto } => out.push(Wish::Sync { part: 0, upto }),
                             node::Output::Wake { at } => out.push(Wish::Wake { part: 0, at }),
                             node::Output::Event(event) => out.push(Wish::Event(event)),
-                            node::Output::Failed(error) => panic!("a simulated disk does not fail: {error}"),
+                            node::Output::Failed(error) => out.push(Wish::Failed(error)),
                             // The name is the address, and nobody introduces nodes here.
                             node::Output::Address(_) | node::Output::Introduced { .. } => {}
                         }
@@ -216,7 +423,14 @@ impl Host {
                 }
                 Told::Shard(index, input) => {
                     let part = index + 1;
-                    let shard = &mut process.shards[usize::try_from(index).expect("few shards")];
+                    let place = usize::try_from(index).expect("few shards");
+                    let shard = &mut process.shards[place];
+                    if now >= process.wall_told[place] + WALL_INTERVAL {
+                        process.wall_told[place] = now;
+                        told.push_front(Told::Shard(index, input));
+                        told.push_front(Told::Shard(index, shard::Input::Wall(clock.read(now))));
+                        continue;
+                    }
                     for output in shard.step(now, input) {
                         match output {
                             shard::Output::Control(event) => told.push_back(Told::Node(node::Input::Shard(event))),
@@ -226,7 +440,7 @@ impl Host {
                             }
                             shard::Output::Sync { upto } => out.push(Wish::Sync { part, upto }),
                             shard::Output::Wake { at } => out.push(Wish::Wake { part, at }),
-                            shard::Output::Failed(error) => panic!("a simulated disk does not fail: {error}"),
+                            shard::Output::Failed(error) => out.push(Wish::Failed(error)),
                             shard::Output::Event(event) => out.push(Wish::Event(event)),
                         }
                     }
@@ -237,17 +451,17 @@ impl Host {
     }
 
     /// The control plane of the running process.
-    pub(super) fn control(&self) -> Option<&Node<MemoryStore>> {
+    pub(super) fn control(&self) -> Option<&Node<SimStore>> {
         self.process.as_ref().map(|process| &process.node)
     }
 
     /// The shards of the running process.
-    pub(super) fn shards(&self) -> &[Shard<MemoryStore>] {
+    pub(super) fn shards(&self) -> &[Shard<SimStore>] {
         self.process.as_ref().map_or(&[], |process| &process.shards)
     }
 
     /// Every disk, whether a process runs on it or not.
-    pub(super) fn stores(&self) -> Vec<&MemoryStore> {
+    pub(super) fn stores(&self) -> Vec<&SimStore> {
         match &self.process {
             Some(process) => {
                 core::iter::once(process.node.storage()).chain(process.shards.iter().map(Shard::storage)).collect()
@@ -265,13 +479,34 @@ impl Host {
         hints
     }
 
-    pub(super) fn keys(&self) -> u64 {
-        let keys: usize = self.stores().into_iter().map(|store| store.len(Space::Objects)).sum();
-        u64::try_from(keys).expect("a count fits 64 bits")
+    fn stores_mut(&mut self) -> Vec<&mut SimStore> {
+        match &mut self.process {
+            Some(Process { node, shards, .. }) => {
+                core::iter::once(node.storage_mut()).chain(shards.iter_mut().map(Shard::storage_mut)).collect()
+            }
+            None => self.disks.iter_mut().collect(),
+        }
     }
-}
 
-/// The time of day in the simulated world.
-const fn wall(now: Time) -> WallTime {
-    WallTime(WALL_BEGIN_MS + now.as_ms())
+    /// The rows of every disk, to be damaged by hand.
+    pub(super) fn memories_mut(&mut self) -> Vec<&mut MemoryStore> {
+        self.stores_mut().into_iter().map(SimStore::memory_mut).collect()
+    }
+
+    /// Whether the process that runs takes it that every owner has known a write, so that it need not remember it.
+    pub(super) fn has_forgotten(&self, slice: Slice, dot: Dot) -> bool {
+        let shard = usize::try_from(u32::from(slice.number()) % SHARDS).expect("few shards");
+        self.shards().get(shard).is_some_and(|shard| shard.floor(slice).covers(dot))
+    }
+
+    /// The store that holds a slice, whether a process runs on it or not.
+    pub(super) fn store_of(&self, slice: Slice) -> &SimStore {
+        self.stores()[usize::try_from(1 + u32::from(slice.number()) % SHARDS).expect("few shards")]
+    }
+
+    /// How many rows the disks have in a space.
+    pub(super) fn rows(&self, space: Space) -> u64 {
+        let rows: usize = self.stores().into_iter().map(|store| store.memory().len(space)).sum();
+        u64::try_from(rows).expect("a count fits 64 bits")
+    }
 }

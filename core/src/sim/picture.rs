@@ -8,6 +8,7 @@ use super::world::World;
 use crate::hash::Position;
 use crate::id::{ActorId, Key, NodeId, Zone};
 use crate::layout::Rings;
+use crate::storage::Space;
 use crate::view::{
     ClusterView, KeyView, MemberView, NodeView, ProcessState, ReplicaView, RingView, TokenView, VersionView,
 };
@@ -18,10 +19,10 @@ impl World {
     pub fn view(&self) -> ClusterView {
         ClusterView {
             now: self.now(),
-            nodes: self.hosts().values().map(node_view).collect(),
+            nodes: self.hosts().map(node_view).collect(),
             ring: self.rings().map(ring_view).unwrap_or_default(),
             messages: self.in_flight(),
-            links: self.network.views(),
+            links: self.network.views(|index| self.host_name(index).clone()),
             operations: self.clients.views(),
         }
     }
@@ -32,7 +33,7 @@ impl World {
         let ring = &self.rings()?.all;
         let at = Position::of(key);
         let list = ring.preference_list(at);
-        let replicas = self.hosts().values().filter_map(|host| self.replica_view(host, key)).collect();
+        let replicas = self.hosts().filter_map(|host| self.replica_view(host, key)).collect();
         Some(KeyView {
             key: key.clone(),
             hash: at.short(),
@@ -44,7 +45,7 @@ impl World {
 
     /// The rings of the newest layout that a running node has.
     fn rings(&self) -> Option<&Rings> {
-        let running = self.hosts().values().filter_map(Host::control);
+        let running = self.hosts().filter_map(Host::control);
         running
             .map(|node| &**node.rings())
             .filter(|rings| !rings.layout.is_empty())
@@ -69,7 +70,7 @@ impl World {
     }
 
     fn issuer(&self, actor: ActorId) -> Option<NodeId> {
-        let running = self.hosts().values().filter_map(Host::control);
+        let running = self.hosts().filter_map(Host::control);
         let mut members = running.flat_map(|node| node.membership().members());
         members.find(|known| known.member.actor == actor).map(|known| known.member.node.clone())
     }
@@ -91,7 +92,7 @@ fn node_view(host: &Host) -> NodeView {
         boot: member.map_or(0, |member| member.boot),
         actor: member.map_or(ActorId(0), |member| member.actor),
         layout_version: control.map_or(0, |node| node.rings().id.version),
-        keys: host.keys(),
+        keys: host.rows(Space::Objects),
         hints: host.hints(),
         members: control.map(|node| node.membership().members().map(member_view).collect()).unwrap_or_default(),
     }

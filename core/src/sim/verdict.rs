@@ -75,6 +75,33 @@ pub enum Fault {
     ClockJump,
 }
 
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::Loss,
+        Self::Duplication,
+        Self::Reordering,
+        Self::Partition,
+        Self::OneWayCut,
+        Self::SlowLink,
+        Self::QueueFull,
+        Self::Crash,
+        Self::PowerFailure,
+        Self::Stop,
+        Self::Pause,
+        Self::SlowProcess,
+        Self::TornBatch,
+        Self::DiskLost,
+        Self::DiskRolledBack,
+        Self::BitRot,
+        Self::ReadError,
+        Self::DiskFull,
+        Self::SlowDisk,
+        Self::ClockDrift,
+        Self::ClockJump,
+    ];
+}
+
 /// Something that a sweep must have seen to have tested anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +134,26 @@ pub enum Mark {
     Hedged,
     /// A retried write was recognised.
     RetryRecognised,
+}
+
+impl Mark {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::HintStored,
+        Self::HintRefused,
+        Self::HintDelivered,
+        Self::TombstoneCollected,
+        Self::ActorMinted,
+        Self::DotRefused,
+        Self::Conflict,
+        Self::ReadRepaired,
+        Self::ExchangeRepaired,
+        Self::TreeRebuilt,
+        Self::Healed,
+        Self::Synced,
+        Self::Hedged,
+        Self::RetryRecognised,
+    ];
 }
 
 /// What happened in a run, or in many.

@@ -1,62 +1,75 @@
 //! The world: one queue of things that will happen, in the order of their times, and the machines they happen to. It
-//! takes the next one, hands it to whom it concerns, and puts what follows into the queue.
+//! takes the next one, hands it to whom it concerns, and puts what follows into the queue. It never judges what happens.
 
-use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, ClientOperation, DiskFate, Setting};
-use super::client::{Acknowledged, Clients};
-use super::host::{Host, Part, Wish, address_of, node_name};
-use super::network::Network;
-use crate::causality::SiblingSet;
-use crate::error::RequestError;
+use bytes::Bytes;
+
+use super::action::{ClientOperation, RequestOptions, Setting};
+use super::checker::Checker;
+use super::client::{Asked, Clients, Open};
+use super::host::{Host, Part, Wish, address_of, name_of};
+use super::network::{Fate, HostIndex, Network};
+use super::verdict::{Fault, Tally, Violation};
+use super::{Invariant, Verdict};
 use crate::event::{Event, EventId, EventKind, LossReason, MessageKind};
 use crate::hash::StableHasher;
 use crate::id::{Address, Key, NodeId, Token};
 use crate::message::Envelope;
-use crate::rng::Rng;
 use crate::shard::{Reply, Request};
 use crate::storage::Seq;
 use crate::time::Time;
-use crate::view::{Endpoint, MessageView, ProcessState};
+use crate::view::{AntiEntropyView, Endpoint, MessageView, ProcessState};
 
 /// The most nodes that a world has.
 const NODES_MAX: usize = 64;
-/// The least a disk takes to make a batch durable.
-const SYNC_MIN: Duration = Duration::from_micros(500);
 /// Events kept until they are taken; the oldest go first.
 const EVENTS_MAX: usize = 200_000;
-/// How long a checker waits for an answer.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a process that is told to stop is given.
-const GOODBYE: Duration = Duration::from_millis(200);
+pub(super) const GOODBYE: Duration = Duration::from_millis(200);
+/// What starts processes tries again after so long when one cannot go on.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// How long a client waits before it asks the next node.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Things that wait for a process that stands still; messages beyond are dropped, as a full socket drops them.
+const WAITING_MAX: usize = 10_000;
+/// Between two looks at the queues of all nodes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Something that will happen.
+/// Something that will happen. What is large is shared by the copies of a world.
 #[derive(Clone, Debug)]
-enum Item {
+pub(super) enum Item {
     /// A message arrives, or its loss shows.
-    Message(Flight),
+    Message(Arc<Flight>),
     /// A client's request arrives at a node.
-    Request { client: String, node: NodeId, token: Token, request: Request, sent_at: Time },
+    Request(Arc<ClientRequest>),
     /// A reply arrives at a client.
-    Reply { client: String, node: NodeId, token: Token, reply: Reply, sent_at: Time },
+    Reply(Arc<ClientReply>),
+    /// A client asks the next node.
+    Again(Arc<Asked>, usize),
     /// A disk is done.
-    Durable { node: NodeId, life: u64, part: Part, upto: Seq },
+    Durable { host: HostIndex, life: u64, part: Part, upto: Seq },
     /// A part of a process asked to be woken.
-    Wake { node: NodeId, life: u64, part: Part },
+    Wake { host: HostIndex, life: u64, part: Part, at: Time },
     /// A process that said goodbye ends.
-    End { node: NodeId, life: u64 },
+    End { host: HostIndex, life: u64 },
+    /// A process that could not go on is started again.
+    Supervise { host: HostIndex, life: u64 },
+    /// Something that a slow process takes only now.
+    Late(Box<Self>),
 }
 
 /// A message on its way.
 #[derive(Clone, Debug)]
-struct Flight {
+pub(super) struct Flight {
     id: u64,
-    from: NodeId,
-    to: NodeId,
-    bytes: Vec<u8>,
+    from: HostIndex,
+    to: HostIndex,
+    bytes: Bytes,
     cause: Option<EventId>,
     kind: MessageKind,
     key: Option<Key>,
@@ -65,21 +78,53 @@ struct Flight {
     lost: Option<(Time, LossReason)>,
 }
 
+/// A client's request on its way.
+#[derive(Clone, Debug)]
+pub(super) struct ClientRequest {
+    pub(super) asked: Arc<Asked>,
+    pub(super) host: HostIndex,
+    pub(super) token: Token,
+    pub(super) request: Request,
+    pub(super) sent_at: Time,
+}
+
+/// An answer on its way to a client.
+#[derive(Clone, Debug)]
+pub(super) struct ClientReply {
+    asked: Option<Arc<Asked>>,
+    host: HostIndex,
+    token: Token,
+    reply: Reply,
+    sent_at: Time,
+}
+
 /// A cluster on a virtual clock. A clone goes on from the same moment and knows nothing of the original.
 #[derive(Clone, Debug)]
 pub struct World {
-    setting: Setting,
-    now: Time,
+    pub(super) setting: Setting,
+    pub(super) now: Time,
     /// Orders what happens at one time, and numbers messages.
     counter: u64,
     queue: BTreeMap<(Time, u64), Item>,
-    hosts: BTreeMap<NodeId, Host>,
-    /// The wake-up that counts, of every part of every process.
-    wakes: BTreeMap<(NodeId, Part), Time>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) names: BTreeMap<NodeId, HostIndex>,
+    /// What waits for a process that stands still.
+    waiting: BTreeMap<HostIndex, VecDeque<Item>>,
     pub(super) network: Network,
     pub(super) clients: Clients,
-    client_of: BTreeMap<Token, String>,
-    disk_rng: Rng,
+    pub(super) checker: Checker,
+    /// Since when everything is as it should be; nothing while something is not.
+    pub(super) well_since: Option<Time>,
+    /// Since when everything is as it should be but for nodes that are down; nothing while something else is not.
+    pub(super) quiet_since: Option<Time>,
+    /// Since when no link is bad and everybody who runs is well; nothing while it is not so.
+    pub(super) steady_since: Option<Time>,
+    /// The nodes that were mended for good, and since when.
+    pub(super) core: Option<(Time, Vec<HostIndex>)>,
+    /// What the message is about that a process takes at this moment.
+    pub(super) handling: Option<MessageKind>,
+    next_look: Time,
+    recording: bool,
     events: Vec<Event>,
     own_events: u32,
     hasher: StableHasher,
@@ -94,20 +139,39 @@ impl World {
             now: Time::ZERO,
             counter: 0,
             queue: BTreeMap::new(),
-            hosts: BTreeMap::new(),
-            wakes: BTreeMap::new(),
-            network: Network::new(setting.network, Rng::labelled(setting.seed, "network")),
+            hosts: Vec::new(),
+            names: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            network: Network::new(setting.network, setting.seed),
             clients: Clients::default(),
-            client_of: BTreeMap::new(),
-            disk_rng: Rng::labelled(setting.seed, "disks"),
+            checker: Checker::new(setting.replication),
+            well_since: None,
+            quiet_since: None,
+            steady_since: None,
+            core: None,
+            handling: None,
+            next_look: Time::ZERO,
+            recording: true,
             events: Vec::new(),
             own_events: 0,
             hasher: StableHasher::new(),
         };
+        world.clients.recording = true;
         for _ in 0..setting.nodes.clamp(1, 64) {
             world.add();
         }
+        world.note_health();
         world
+    }
+
+    /// Whether to keep events and pictures of operations for whoever draws them, as a new world does. What is judged needs
+    /// neither.
+    pub fn record(&mut self, recording: bool) {
+        self.recording = recording;
+        self.clients.recording = recording;
+        if !recording {
+            self.events.clear();
+        }
     }
 
     /// The moment it has reached.
@@ -127,28 +191,92 @@ impl World {
         let ((at, _), item) = self.queue.pop_first()?;
         self.now = at;
         self.hasher.u64(at.0);
+        self.checker.tally.things += 1;
+        if at >= self.next_look {
+            self.next_look = at + LOOK_INTERVAL;
+            self.look();
+        }
+        self.happen(item);
+        Some(at)
+    }
+
+    fn happen(&mut self, item: Item) {
         match item {
-            Item::Message(flight) => self.arrive(flight),
-            Item::Request { client, node, token, request, .. } => self.request_arrives(client, &node, token, request),
-            Item::Reply { node, token, reply, .. } => {
-                self.hasher.bytes(node.as_str().as_bytes());
-                self.client_of.remove(&token);
-                self.clients.end(self.now, token, &reply);
+            Item::Message(flight) => {
+                if let Some(reason) = self.loss(&flight) {
+                    return self.lose(&flight, reason);
+                }
+                self.reach(flight.to, Item::Message(flight));
             }
-            Item::Durable { node, life, part, upto } => {
-                if let Some(host) = self.hosts.get_mut(&node).filter(|host| host.life == life) {
-                    let wishes = host.durable(at, part, upto);
-                    self.fulfil(&node, wishes);
+            Item::Request(request) => self.reach(request.host, Item::Request(request)),
+            Item::Durable { host, .. } | Item::Wake { host, .. } => self.reach(host, item),
+            Item::Late(item) => self.take(*item),
+            Item::Reply(reply) => self.reply_arrives(&reply),
+            Item::Again(asked, tries) => self.ask_next(asked, tries),
+            Item::End { host, life } => {
+                if self.runs(host, life) {
+                    self.end_process(host, ProcessState::Stopped);
                 }
             }
-            Item::Wake { node, life, part } => self.wake(&node, life, part),
-            Item::End { node, life } => {
-                if self.hosts.get(&node).is_some_and(|host| host.life == life && host.state == ProcessState::Running) {
-                    self.end_process(&node, ProcessState::Stopped);
+            Item::Supervise { host, life } => {
+                if self.hosts[host].life == life && self.hosts[host].state != ProcessState::Running {
+                    self.start(host);
                 }
             }
         }
-        Some(at)
+    }
+
+    /// Something has come for a process, which may stand still or be slow.
+    fn reach(&mut self, host: HostIndex, item: Item) {
+        let slow_by = self.hosts[host].slow_by;
+        if self.hosts[host].paused || slow_by.is_zero() {
+            return self.take(item);
+        }
+        self.put(self.now + slow_by, Item::Late(Box::new(item)));
+    }
+
+    /// A process takes what came for it.
+    fn take(&mut self, item: Item) {
+        let host = match &item {
+            Item::Message(flight) => flight.to,
+            Item::Request(request) => request.host,
+            Item::Durable { host, .. } | Item::Wake { host, .. } => *host,
+            _ => unreachable!("only what comes for a process is taken by one"),
+        };
+        if self.hosts[host].paused {
+            let waiting = self.waiting.entry(host).or_default();
+            if waiting.len() < WAITING_MAX || !matches!(item, Item::Message(_)) {
+                waiting.push_back(item);
+            } else if let Item::Message(flight) = item {
+                self.lose(&flight, LossReason::Full);
+            }
+            return;
+        }
+        match item {
+            Item::Message(flight) => self.arrive(&flight),
+            Item::Request(request) => self.request_arrives(&request),
+            Item::Durable { host, life, part, upto } if self.runs(host, life) => {
+                let wishes = self.hosts[host].durable(self.now, part, upto);
+                self.fulfil(host, wishes);
+            }
+            Item::Wake { host, life, part, at } if self.runs(host, life) && self.hosts[host].is_waking(part, at) => {
+                let wishes = self.hosts[host].wake(self.now, part);
+                self.fulfil(host, wishes);
+            }
+            _ => {}
+        }
+    }
+
+    /// A process that stood still goes on with what waited for it.
+    pub(super) fn go_on(&mut self, host: HostIndex) {
+        self.hosts[host].paused = false;
+        for item in self.waiting.remove(&host).unwrap_or_default() {
+            self.take(item);
+        }
+    }
+
+    fn runs(&self, host: HostIndex, life: u64) -> bool {
+        self.hosts[host].life == life && self.hosts[host].state == ProcessState::Running
     }
 
     /// Lets everything happen up to a time, that time included, and stands at it then.
@@ -159,174 +287,231 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    /// Somebody does something to the world, now.
-    pub fn apply(&mut self, action: &Action) {
-        match action {
-            Action::Client { client, node, operation } if self.hosts.contains_key(node) => {
-                let (token, request) = self.clients.begin(self.now, client, node, operation);
-                self.client_of.insert(token, client.clone());
-                let at = self.now + self.network.latency();
-                let (client, node) = (client.clone(), node.clone());
-                self.put(at, Item::Request { client, node, token, request, sent_at: self.now });
-            }
-            Action::Client { .. } => {}
-            Action::Crash { node, disk } => self.crash(node, *disk),
-            Action::Stop { node } => self.stop(node),
-            Action::Restart { node } => self.restart(node),
-            Action::Add => self.add(),
-            Action::Partition { groups } => {
-                let all: Vec<NodeId> = self.hosts.keys().cloned().collect();
-                self.network.partition(self.now, groups, &all);
-            }
-            Action::Link { from, to, cut, loss_per_million } if from != to => {
-                self.network.set_link(self.now, from.clone(), to.clone(), *cut, *loss_per_million);
-            }
-            Action::Link { .. } => {}
-            Action::Heal => self.network.heal(),
+    /// A client asks for something.
+    pub(super) fn client_asks(
+        &mut self,
+        client: &str,
+        host: HostIndex,
+        operation: &ClientOperation,
+        options: &RequestOptions,
+    ) -> Token {
+        let asked = Asked { client: client.into(), operation: operation.clone(), options: options.clone() };
+        self.ask_host(Arc::new(asked), host, 0)
+    }
+
+    fn ask_next(&mut self, asked: Arc<Asked>, tries: usize) {
+        let next = asked.options.retry.get(tries - 1).and_then(|node| self.index(node));
+        if let Some(host) = next {
+            self.ask_host(asked, host, tries);
         }
     }
 
-    fn crash(&mut self, node: &NodeId, disk: DiskFate) {
-        if self.hosts.get(node).is_none_or(|host| host.state != ProcessState::Running) {
+    fn ask_host(&mut self, asked: Arc<Asked>, host: HostIndex, tries: usize) -> Token {
+        let before = self.checker.oracle.acknowledgements();
+        let open = Open { asked: asked.clone(), host, tries, began: self.now, before, replied: false };
+        let (token, request) = self.clients.begin(self.now, &self.hosts[host].node, open);
+        if !matches!(asked.operation, ClientOperation::Get { .. }) {
+            self.checker.losses.begin(token, asked.key().clone());
+        }
+        let at = self.now + self.network.client_latency();
+        let request = ClientRequest { asked, host, token, request, sent_at: self.now };
+        self.put(at, Item::Request(Arc::new(request)));
+        token
+    }
+
+    fn request_arrives(&mut self, arrived: &ClientRequest) {
+        self.hasher.bytes(arrived.asked.client.as_bytes());
+        let ClientRequest { host, token, .. } = *arrived;
+        if self.clients.open(token).is_none() {
+            // The process that it was sent to has ended meanwhile, and its connections with it.
             return;
         }
-        self.own_event(node, None, EventKind::Crashed);
-        self.end_process(node, ProcessState::Crashed);
-        if disk == DiskFate::Lost {
-            self.hosts.get_mut(node).expect("it is there").lose_disks();
+        if self.hosts[host].state != ProcessState::Running {
+            return self.fail(token, "nobody listens there: the node is down");
         }
-    }
-
-    fn end_process(&mut self, node: &NodeId, state: ProcessState) {
-        self.hosts.get_mut(node).expect("it is there").crash(state);
-        self.wakes.retain(|(of, _), _| of != node);
-        for token in self.clients.open_at(node) {
-            self.clients.fail(
-                self.now,
-                token,
-                "the connection ended without an answer: a write may still appear later",
-            );
-        }
-    }
-
-    fn stop(&mut self, node: &NodeId) {
-        let now = self.now;
-        let Some(host) = self.hosts.get_mut(node).filter(|host| host.state == ProcessState::Running) else { return };
-        let (wishes, life) = (host.say_goodbye(now), host.life);
-        self.fulfil(node, wishes);
-        self.put(now + GOODBYE, Item::End { node: node.clone(), life });
-    }
-
-    fn restart(&mut self, node: &NodeId) {
-        let seeds: Vec<Address> = self.hosts.keys().filter(|other| *other != node).map(address_of).collect();
-        let now = self.now;
-        let Some(host) = self.hosts.get_mut(node).filter(|host| host.state != ProcessState::Running) else { return };
-        let wishes = host.start(now, seeds);
-        self.fulfil(node, wishes);
-    }
-
-    fn add(&mut self) {
-        if self.hosts.len() >= NODES_MAX {
-            return;
-        }
-        let index = u8::try_from(self.hosts.len()).expect("at most 64");
-        let node = node_name(index);
-        let seeds: Vec<Address> = self.hosts.keys().map(address_of).collect();
-        let rng = Rng::labelled(self.setting.seed, node.as_str());
-        let mut host = Host::new(node.clone(), &self.setting, rng);
-        let wishes = host.start(self.now, seeds);
-        self.hosts.insert(node.clone(), host);
-        self.fulfil(&node, wishes);
-    }
-
-    fn wake(&mut self, node: &NodeId, life: u64, part: Part) {
-        let current = self.hosts.get(node).is_some_and(|host| host.life == life);
-        if !current || self.wakes.get(&(node.clone(), part)) != Some(&self.now) {
-            return;
-        }
-        self.wakes.remove(&(node.clone(), part));
-        let now = self.now;
-        let wishes = self.hosts.get_mut(node).expect("it is there").wake(now, part);
-        self.fulfil(node, wishes);
-    }
-
-    fn request_arrives(&mut self, client: String, node: &NodeId, token: Token, request: Request) {
-        self.hasher.bytes(client.as_bytes());
-        let now = self.now;
-        let Some(host) = self.hosts.get_mut(node).filter(|host| host.state == ProcessState::Running) else {
-            return self.clients.fail(now, token, "nobody listens there: the node is down");
-        };
-        let wishes = host.request(now, token, request);
+        let wishes = self.hosts[host].request(self.now, token, arrived.request.clone());
         if let Some(event) = wishes.iter().find_map(requested) {
             self.clients.trace_from(event, token);
         }
-        self.fulfil(node, wishes);
+        self.fulfil(host, wishes);
     }
 
-    fn arrive(&mut self, flight: Flight) {
-        self.hasher.bytes(&flight.bytes);
-        let down = self.hosts.get(&flight.to).is_none_or(|host| host.state != ProcessState::Running);
-        let lost = match flight.lost {
+    fn reply_arrives(&mut self, arrived: &ClientReply) {
+        let ClientReply { host, token, .. } = *arrived;
+        self.hasher.bytes(self.hosts[host].node.as_str().as_bytes());
+        let Some(open) = self.clients.end(self.now, token, &arrived.reply) else { return };
+        self.judge_reply(token, &open, &arrived.reply);
+        if arrived.reply.as_ref().is_err_and(crate::error::RequestError::is_retryable) {
+            self.try_again(open);
+        }
+    }
+
+    /// A client's connection ends without an answer.
+    fn fail(&mut self, token: Token, message: &str) {
+        let Some(open) = self.clients.fail(self.now, token, message) else { return };
+        self.checker.losses.give_up(token);
+        self.checker.count("unreachable");
+        self.try_again(open);
+    }
+
+    fn try_again(&mut self, open: Open) {
+        if open.tries < open.asked.options.retry.len() {
+            self.put(self.now + RETRY_AFTER, Item::Again(open.asked, open.tries + 1));
+        }
+    }
+
+    /// Ends the process of a node. Of what its disk had not made durable, a beginning may be left.
+    pub(super) fn end_process(&mut self, host: HostIndex, state: ProcessState) {
+        if self.hosts[host].crash(self.now, state) {
+            self.checker.note(Fault::TornBatch);
+        }
+        for item in self.waiting.remove(&host).unwrap_or_default() {
+            if let Item::Message(flight) = item {
+                self.lose(&flight, LossReason::Down);
+            }
+        }
+        for token in self.clients.open_at(host) {
+            self.fail(token, "the connection ended without an answer: a write may still appear later");
+        }
+    }
+
+    /// Starts the process of a node. One that cannot read its disk ends at once, and is started again after a while. One
+    /// whose disk was restored from an old copy is started only while all others can tell it so.
+    pub(super) fn start(&mut self, host: HostIndex) {
+        let restored = self.hosts[host].restored;
+        if !self.hosts[host].can_start() || (restored && !self.others_are_heard(host)) {
+            let life = self.hosts[host].life;
+            return self.put(self.now + RESTART_AFTER, Item::Supervise { host, life });
+        }
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        let seeds: Vec<Address> = others.map(|(_, other)| address_of(&other.node)).collect();
+        let wishes = self.hosts[host].start(self.now, seeds);
+        self.fulfil(host, wishes);
+    }
+
+    /// Whether all other nodes run and can be heard by this one.
+    fn others_are_heard(&self, host: HostIndex) -> bool {
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        self.network.is_healed() && others.into_iter().all(|(_, other)| other.is_well())
+    }
+
+    /// A new node joins through any running one, if the world has room for it.
+    pub(super) fn add(&mut self) {
+        if self.hosts.len() < NODES_MAX {
+            self.grow();
+        }
+    }
+
+    /// As [`Self::add`], for measurements in worlds that are larger than anybody can draw.
+    pub(super) fn grow(&mut self) {
+        let node = name_of(u16::try_from(self.hosts.len()).expect("at most 65,536 nodes"));
+        let host = self.hosts.len();
+        self.network.connect(&node);
+        self.hosts.push(Host::new(node.clone(), &self.setting));
+        self.names.insert(node, host);
+        self.start(host);
+    }
+
+    /// Why a message does not get through.
+    fn loss(&self, flight: &Flight) -> Option<LossReason> {
+        let down = self.hosts[flight.to].state != ProcessState::Running;
+        match flight.lost {
             Some((_, reason)) => Some(reason),
-            None if self.network.is_cut(&flight.from, &flight.to) => Some(LossReason::Cut),
+            None if self.network.is_cut(flight.from, flight.to) => Some(LossReason::Cut),
             None if down => Some(LossReason::Down),
             None => None,
-        };
-        if let Some(reason) = lost {
-            let kind = EventKind::Lost { to: flight.to.clone(), message: flight.kind, reason };
-            return self.own_event(&flight.from, flight.cause, kind);
+        }
+    }
+
+    fn lose(&mut self, flight: &Flight, reason: LossReason) {
+        self.hasher.u64(flight.id);
+        if flight.lost.is_none() && flight.from != flight.to {
+            self.network.arrived(flight.from, flight.to, flight.id);
+        }
+        match reason {
+            LossReason::Loss => self.checker.note(Fault::Loss),
+            LossReason::Full => self.checker.note(Fault::QueueFull),
+            LossReason::Cut | LossReason::Down => {}
+        }
+        if self.recording {
+            let to = self.hosts[flight.to].node.clone();
+            self.own_event(flight.from, flight.cause, EventKind::Lost { to, message: flight.kind, reason });
+        }
+    }
+
+    fn arrive(&mut self, flight: &Flight) {
+        if let Some(reason @ LossReason::Down) = self.loss(flight) {
+            // It waited for a process that ended meanwhile.
+            return self.lose(flight, reason);
+        }
+        self.hasher.u64(flight.id);
+        self.hasher.bytes(&flight.bytes);
+        if flight.from != flight.to && self.network.arrived(flight.from, flight.to, flight.id) {
+            self.checker.note(Fault::Reordering);
         }
         // What arrives is what the wire form says, as in the real world.
         let envelope = Envelope::decode(&flight.bytes).expect("what a node sends, a node can read");
-        let now = self.now;
-        let wishes = self.hosts.get_mut(&flight.to).expect("it runs").deliver(now, flight.from, envelope);
-        self.fulfil(&flight.to, wishes);
+        let from = self.hosts[flight.from].node.clone();
+        let wishes = self.hosts[flight.to].deliver(self.now, from, envelope);
+        self.handling = Some(flight.kind);
+        self.fulfil(flight.to, wishes);
+        self.handling = None;
     }
 
     /// Does what a process asks for.
-    fn fulfil(&mut self, node: &NodeId, wishes: Vec<Wish>) {
-        let life = self.hosts[node].life;
+    pub(super) fn fulfil(&mut self, host: HostIndex, wishes: Vec<Wish>) {
+        let life = self.hosts[host].life;
         for wish in wishes {
             match wish {
-                Wish::Send { to, envelope } => self.send(node, to, &envelope),
+                Wish::Send { to, envelope } => self.send(host, &to, &envelope),
                 Wish::Contact { address, envelope } => {
                     let to = NodeId::new(address.as_str()).expect("addresses of this world are names");
-                    self.send(node, to, &envelope);
+                    self.send(host, &to, &envelope);
                 }
-                Wish::Reply { token, reply } => {
-                    let client = self.client_of.get(&token).cloned().unwrap_or_default();
-                    let at = self.now + self.network.latency();
-                    self.put(at, Item::Reply { client, node: node.clone(), token, reply, sent_at: self.now });
-                }
+                Wish::Reply { token, reply } => self.reply(host, token, reply),
                 Wish::Sync { part, upto } => {
-                    let ns = |span: Duration| u64::try_from(span.as_nanos()).expect("a short span");
-                    let takes = Duration::from_nanos(
-                        self.disk_rng.between(ns(SYNC_MIN), ns(self.setting.sync_max.max(SYNC_MIN))),
-                    );
-                    self.put(self.now + takes, Item::Durable { node: node.clone(), life, part, upto });
+                    let at = self.now + self.hosts[host].sync_takes();
+                    self.put(at, Item::Durable { host, life, part, upto });
                 }
                 Wish::Wake { part, at } => {
-                    let before = self.wakes.insert((node.clone(), part), at);
-                    if before != Some(at) {
-                        self.put(at, Item::Wake { node: node.clone(), life, part });
+                    if self.hosts[host].wants_waking(part, at) {
+                        self.put(at, Item::Wake { host, life, part, at });
                     }
                 }
-                Wish::Event(event) => self.note(event),
+                Wish::Event(event) => self.note(host, event),
+                Wish::Failed(error) => {
+                    self.own_event(host, None, EventKind::StorageFailed { reason: alloc::format!("{error}") });
+                    self.end_process(host, ProcessState::Crashed);
+                    self.note_health();
+                    return self.put(self.now + RESTART_AFTER, Item::Supervise { host, life });
+                }
             }
         }
     }
 
-    fn send(&mut self, from: &NodeId, to: NodeId, envelope: &Envelope) {
-        let fate = if *from == to {
-            super::network::Fate { due_at: self.now, lost: None }
+    fn reply(&mut self, host: HostIndex, token: Token, reply: Reply) {
+        let asked = self.clients.open(token).map(|open| open.asked.clone());
+        if self.clients.reply(token) {
+            let detail = alloc::format!("{} answered request {} again", self.hosts[host].node, token.0);
+            self.checker.breaks(Invariant::OneReply, self.now, detail);
+        }
+        let at = self.now + self.network.client_latency();
+        self.put(at, Item::Reply(Arc::new(ClientReply { asked, host, token, reply, sent_at: self.now })));
+    }
+
+    fn send(&mut self, from: HostIndex, to: &NodeId, envelope: &Envelope) {
+        // Only a name that was made up is nobody's here.
+        let Some(to) = self.index(to) else { return };
+        let fate = if from == to {
+            Fate { due_at: self.now, lost: None, again_at: None }
         } else {
-            self.network.send(self.now, from, &to)
+            self.network.send(self.now, from, to)
         };
-        let flight = Flight {
+        let mut flight = Flight {
             id: self.counter,
-            from: from.clone(),
+            from,
             to,
-            bytes: envelope.encode(),
+            bytes: envelope.encode().into(),
             cause: envelope.cause,
             kind: envelope.message.kind(),
             key: envelope.message.key().cloned(),
@@ -334,22 +519,36 @@ impl World {
             due_at: fate.due_at,
             lost: fate.lost,
         };
+        if let Some(again_at) = fate.again_at {
+            self.checker.note(Fault::Duplication);
+            let second = Flight { due_at: again_at, ..flight.clone() };
+            self.put(again_at, Item::Message(Arc::new(second)));
+            flight.id = self.counter;
+        }
         let at = fate.lost.map_or(fate.due_at, |(at, _)| at);
-        self.put(at, Item::Message(flight));
+        self.put(at, Item::Message(Arc::new(flight)));
     }
 
-    fn put(&mut self, at: Time, item: Item) {
+    pub(super) fn put(&mut self, at: Time, item: Item) {
         self.counter += 1;
         self.queue.insert((at.max(self.now), self.counter), item);
     }
 
-    fn own_event(&mut self, node: &NodeId, cause: Option<EventId>, kind: EventKind) {
+    pub(super) fn own_event(&mut self, host: HostIndex, cause: Option<EventId>, kind: EventKind) {
+        if !self.recording {
+            return;
+        }
         let id = EventId { origin: 0, number: self.own_events };
         self.own_events = self.own_events.wrapping_add(1);
-        self.note(Event { id, cause, at: self.now, node: node.clone(), kind });
+        let event = Event { id, cause, at: self.now, node: self.hosts[host].node.clone(), kind };
+        self.note(host, event);
     }
 
-    fn note(&mut self, event: Event) {
+    fn note(&mut self, host: HostIndex, event: Event) {
+        self.judge_event(host, &event);
+        if !self.recording {
+            return;
+        }
         self.clients.follow(&event);
         if self.events.len() >= EVENTS_MAX {
             self.events.drain(..EVENTS_MAX / 10);
@@ -362,67 +561,39 @@ impl World {
         core::mem::take(&mut self.events)
     }
 
-    /// The writes that clients were told are safe.
+    /// The promises that were broken so far. An empty list is what the protocol is for.
     #[must_use]
-    pub fn acknowledged(&self) -> &[Acknowledged] {
-        &self.clients.acknowledged
+    pub fn violations(&self) -> &[Violation] {
+        &self.checker.violations
     }
 
-    /// The promises that were broken so far, each in a sentence. An empty list is what the protocol is for.
+    /// What happened so far.
     #[must_use]
-    pub fn violations(&self) -> &[String] {
-        &self.clients.violations
+    pub const fn tally(&self) -> &Tally {
+        &self.checker.tally
     }
 
-    /// Reads a key through a node with a quorum, as a client would, and runs the world until it is answered. The answer
-    /// is whole, which a client's picture of it is not.
-    ///
-    /// # Errors
-    /// The node's answer, or that it is down.
-    pub fn read(&mut self, node: &NodeId, key: &Key) -> Result<SiblingSet, RequestError> {
-        let (token, request) =
-            self.clients.begin(self.now, "checker", node, &ClientOperation::Get { key: key.clone() });
-        self.client_of.insert(token, String::from("checker"));
-        self.put(
-            self.now,
-            Item::Request { client: "checker".into(), node: node.clone(), token, request, sent_at: self.now },
-        );
-        self.await_reply(node, token).map(|success| success.set)
-    }
-
-    /// Sends a node a request as it is, from a client that nobody keeps a record of and that does not wait for the answer.
-    pub fn submit(&mut self, node: &NodeId, request: Request) -> Token {
-        self.counter += 1;
-        // Far from the tokens of the clients that are kept a record of.
-        let token = Token(u64::MAX - self.counter);
-        let client = String::from("stranger");
-        self.client_of.insert(token, client.clone());
-        self.put(self.now, Item::Request { client, node: node.clone(), token, request, sent_at: self.now });
-        token
-    }
-
-    /// Sends a node a request as it is, and runs the world until it is answered.
-    ///
-    /// # Errors
-    /// The node's answer, or that it is down.
-    pub fn ask(&mut self, node: &NodeId, request: Request) -> Reply {
-        let token = self.submit(node, request);
-        self.await_reply(node, token)
-    }
-
-    fn await_reply(&mut self, node: &NodeId, token: Token) -> Reply {
-        let until = self.now + READ_PATIENCE;
-        while self.next_at().is_some_and(|at| at <= until) {
-            if let Some((_, Item::Reply { token: answered, reply, .. })) = self.queue.first_key_value()
-                && *answered == token
-            {
-                let reply = reply.clone();
-                self.step();
-                return reply;
-            }
-            self.step();
+    /// What came of the run so far.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        Verdict {
+            violations: self.violations().to_vec(),
+            tally: self.tally().clone(),
+            simulated: self.now.since(Time::ZERO),
+            hash: self.hash(),
         }
-        Err(RequestError::Timeout { coordinator: node.clone() })
+    }
+
+    /// The disks of a machine, the control plane's first, to be damaged by hand: what a schedule has no action for.
+    pub fn disks_mut(&mut self, node: &NodeId) -> Vec<&mut crate::storage::MemoryStore> {
+        self.index(node).map(|host| self.hosts[host].memories_mut()).unwrap_or_default()
+    }
+
+    /// What a running node compared with others and repaired.
+    #[must_use]
+    pub fn anti_entropy(&self, node: &NodeId) -> AntiEntropyView {
+        let shards = self.index(node).map_or(&[][..], |host| self.hosts[host].shards());
+        shards.iter().map(crate::shard::Shard::anti_entropy).fold(AntiEntropyView::default(), AntiEntropyView::with)
     }
 
     /// A hash of everything that has happened and of what every disk holds: equal runs have equal hashes, natively and in
@@ -431,25 +602,86 @@ impl World {
     pub fn hash(&self) -> u64 {
         let mut hasher = self.hasher;
         hasher.u64(self.now.0);
-        for (node, host) in &self.hosts {
-            hasher.bytes(node.as_str().as_bytes());
+        for host in self.hosts() {
+            hasher.bytes(host.node.as_str().as_bytes());
             hasher.u64(host.life);
-            host.stores().into_iter().for_each(|store| store.hash_into(&mut hasher));
+            host.stores().into_iter().for_each(|store| store.memory().hash_into(&mut hasher));
         }
         hasher.finish()
     }
 
-    /// The machines, by name.
-    pub(super) const fn hosts(&self) -> &BTreeMap<NodeId, Host> {
-        &self.hosts
+    /// The answer that arrives next, if an answer is the next thing to happen.
+    pub(super) fn next_reply(&self) -> Option<(Token, &Reply)> {
+        match self.queue.first_key_value()?.1 {
+            Item::Reply(reply) => Some((reply.token, &reply.reply)),
+            _ => None,
+        }
+    }
+
+    /// The machines, in the order of their names.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.names.values().map(|index| &self.hosts[*index])
+    }
+
+    /// The number of a node.
+    pub(super) fn index(&self, node: &NodeId) -> Option<HostIndex> {
+        self.names.get(node).copied()
+    }
+
+    pub(super) fn host_name(&self, host: HostIndex) -> &NodeId {
+        &self.hosts[host].node
     }
 
     /// What is on its way, oldest first.
     pub(super) fn in_flight(&self) -> Vec<MessageView> {
         let mut views: Vec<MessageView> =
-            self.queue.iter().filter_map(|((at, id), item)| message_view(*at, *id, item)).collect();
+            self.queue.iter().filter_map(|((at, id), item)| self.message_view(*at, *id, item)).collect();
         views.sort_by_key(|view| (view.sent_at, view.id));
         views
+    }
+
+    fn message_view(&self, at: Time, id: u64, item: &Item) -> Option<MessageView> {
+        let node = |host: HostIndex| Endpoint::Node(self.host_name(host).clone());
+        let client = |asked: &Asked| Endpoint::Client(asked.client.clone());
+        match item {
+            Item::Message(flight) => Some(MessageView {
+                id: flight.id,
+                from: node(flight.from),
+                to: node(flight.to),
+                kind: flight.kind,
+                key: flight.key.clone(),
+                sent_at: flight.sent_at,
+                due_at: flight.due_at,
+                lost: flight.lost,
+                cause: flight.cause,
+            }),
+            Item::Request(request) => Some(MessageView {
+                id,
+                from: client(&request.asked),
+                to: node(request.host),
+                kind: MessageKind::Client,
+                key: Some(request.request.key.clone()),
+                sent_at: request.sent_at,
+                due_at: at,
+                lost: None,
+                cause: None,
+            }),
+            Item::Reply(reply) => Some(MessageView {
+                id,
+                from: node(reply.host),
+                to: client(reply.asked.as_ref()?),
+                kind: MessageKind::ClientAnswer,
+                key: None,
+                sent_at: reply.sent_at,
+                due_at: at,
+                lost: None,
+                cause: None,
+            }),
+            Item::Late(item) => self.message_view(at, id, item),
+            Item::Again(..) | Item::Durable { .. } | Item::Wake { .. } | Item::End { .. } | Item::Supervise { .. } => {
+                None
+            }
+        }
     }
 }
 
@@ -457,44 +689,5 @@ fn requested(wish: &Wish) -> Option<&Event> {
     match wish {
         Wish::Event(event) if matches!(event.kind, EventKind::Requested { .. }) => Some(event),
         _ => None,
-    }
-}
-
-fn message_view(at: Time, id: u64, item: &Item) -> Option<MessageView> {
-    match item {
-        Item::Message(flight) => Some(MessageView {
-            id: flight.id,
-            from: Endpoint::Node(flight.from.clone()),
-            to: Endpoint::Node(flight.to.clone()),
-            kind: flight.kind,
-            key: flight.key.clone(),
-            sent_at: flight.sent_at,
-            due_at: flight.due_at,
-            lost: flight.lost,
-            cause: flight.cause,
-        }),
-        Item::Request { client, node, request, sent_at, .. } => Some(MessageView {
-            id,
-            from: Endpoint::Client(client.clone()),
-            to: Endpoint::Node(node.clone()),
-            kind: MessageKind::Client,
-            key: Some(request.key.clone()),
-            sent_at: *sent_at,
-            due_at: at,
-            lost: None,
-            cause: None,
-        }),
-        Item::Reply { client, node, sent_at, .. } => Some(MessageView {
-            id,
-            from: Endpoint::Node(node.clone()),
-            to: Endpoint::Client(client.clone()),
-            kind: MessageKind::ClientAnswer,
-            key: None,
-            sent_at: *sent_at,
-            due_at: at,
-            lost: None,
-            cause: None,
-        }),
-        Item::Durable { .. } | Item::Wake { .. } | Item::End { .. } => None,
     }
 }

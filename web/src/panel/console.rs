@@ -1,7 +1,7 @@
 //! The console: clients ask the cluster, by a command line or by a form that fits a thumb, and see what came of it.
 
 use quorate_core::id::NodeId;
-use quorate_core::sim::Action;
+use quorate_core::sim::{Action, RequestOptions};
 use quorate_core::view::{OperationView, OutcomeView};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -219,7 +219,12 @@ impl Console {
         }
         match command::operation(self.verb, &format!("{} {value}", self.key.trim())) {
             Ok(operation) => {
-                props.tell.emit(AppMsg::Do(vec![Action::Client { client: self.client.clone(), node, operation }]));
+                props.tell.emit(AppMsg::Do(vec![Action::Client {
+                    client: self.client.clone(),
+                    node,
+                    operation,
+                    options: RequestOptions::default(),
+                }]));
                 self.error = None;
             }
             Err(error) => self.error = Some(error.0),

@@ -1,0 +1,276 @@
+//! Three shards, one for each node of a cluster, with instant disks and a network that can hold messages back: schedules
+//! about collection that need one message to be late.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::num::NonZeroU16;
+use core::time::Duration;
+
+use super::super::{Input, Output, Quorum, Reply, Request, Shard, Start};
+use crate::causality::{ContextSecret, Floor, SiblingSet};
+use crate::config::{ClusterConfig, Config, Placement, Repair};
+use crate::hash::{Position, Slice};
+use crate::id::{ActorId, ClusterId, Key, NodeId, RequestId, Token, Zone};
+use crate::layout::{Layout, Rings};
+use crate::message::{CollectionMessage, Envelope, Message, ShardMessage};
+use crate::node::{Picture, ShardEvent, ToShard};
+use crate::storage::MemoryStore;
+use crate::time::{Time, WallTime};
+use crate::value::Value;
+
+const CLUSTER: ClusterId = ClusterId(7);
+
+struct Shards {
+    now: Time,
+    picture_of: BTreeMap<NodeId, Arc<Picture>>,
+    shards: BTreeMap<NodeId, Shard<MemoryStore>>,
+    flying: VecDeque<(NodeId, NodeId, Envelope)>,
+    /// What is held back, and which messages are.
+    held: Vec<(NodeId, NodeId, Envelope)>,
+    hold: fn(&NodeId, &ShardMessage) -> bool,
+    replies: Vec<(Token, Reply)>,
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).expect("a good name")
+}
+
+fn key() -> Key {
+    Key::new("cart").expect("a good key")
+}
+
+fn slice() -> Slice {
+    Position::of(&key()).slice()
+}
+
+fn config() -> Config {
+    let placement = Placement::Tokens(NonZeroU16::new(4).expect("above zero"));
+    let repair = Repair {
+        collect_interval: Duration::from_millis(640),
+        collect_after: Duration::from_secs(2),
+        request_memory: Duration::from_secs(2),
+        exchange_interval: Duration::from_secs(3_600),
+        ..Repair::default()
+    };
+    let cluster = ClusterConfig { placement, ..ClusterConfig::default() };
+    Config { cluster, repair, trace: false, ..Config::default() }
+}
+
+impl Shards {
+    fn new() -> Self {
+        let zone = Zone::new("z").expect("a good name");
+        let names = ["a", "b", "c"].map(node);
+        let mut layout = Layout::founded_by(names[0].clone(), zone.clone(), NonZeroU16::MIN);
+        for name in &names {
+            layout.admit(name.clone(), zone.clone(), NonZeroU16::MIN);
+            layout.settle(name);
+        }
+        let rings = Rings::new(layout, &config().cluster);
+        let picture = |me: &NodeId| Picture {
+            me: me.clone(),
+            cluster: CLUSTER,
+            secret: ContextSecret([3; 32]),
+            config: config().cluster,
+            rings: rings.clone(),
+            down: [].into(),
+            issuers: BTreeMap::new(),
+        };
+        let picture_of = names.iter().map(|name| (name.clone(), Arc::new(picture(name)))).collect();
+        let mut shards = Self {
+            now: Time::ZERO,
+            picture_of,
+            shards: BTreeMap::new(),
+            flying: VecDeque::new(),
+            held: Vec::new(),
+            hold: |_, _| false,
+            replies: Vec::new(),
+        };
+        for (name, actor) in names.iter().zip(1..) {
+            shards.start(name, ActorId(actor), MemoryStore::default());
+            shards.step(name, Input::Control(ShardEvent(ToShard::Founded)));
+        }
+        shards
+    }
+
+    fn start(&mut self, name: &NodeId, actor: ActorId, store: MemoryStore) {
+        let slices = Slice::all().collect();
+        let start = Start { node: name.clone(), actor, boot: 1, index: 0, slices, config: config() };
+        let shard = Shard::start(self.now, start, store).expect("memory can be read");
+        self.shards.insert(name.clone(), shard);
+        self.step(name, Input::Wall(WallTime(1_000_000 + self.now.as_ms())));
+        let picture = self.picture_of[name].clone();
+        self.step(name, Input::Control(ShardEvent(ToShard::Picture(picture))));
+    }
+
+    fn step(&mut self, name: &NodeId, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let shard = self.shards.get_mut(name).expect("it runs");
+            for output in shard.step(self.now, input) {
+                match output {
+                    Output::Send { to, envelope } => {
+                        let Message::Shard(_, message) = &envelope.message else { panic!("{envelope:?}") };
+                        if (self.hold)(&to, message) {
+                            self.held.push((name.clone(), to, envelope));
+                        } else {
+                            self.flying.push_back((name.clone(), to, envelope));
+                        }
+                    }
+                    Output::Reply { token, reply } => self.replies.push((token, *reply)),
+                    Output::Sync { upto } => inputs.push_back(Input::Durable { upto }),
+                    Output::Failed(error) => panic!("{error}"),
+                    Output::Wake { .. } | Output::Control(_) | Output::Event(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Lets time pass in small steps.
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            while let Some((from, to, envelope)) = self.flying.pop_front() {
+                self.step(&to, Input::Message { from, envelope });
+            }
+            self.now = self.now + Duration::from_millis(1);
+            let names: Vec<NodeId> = self.shards.keys().cloned().collect();
+            names.iter().for_each(|name| self.step(name, Input::Timer));
+        }
+    }
+
+    fn write(&mut self, at: &str, value: Option<&str>, quorum: Option<Quorum>) -> Token {
+        let token = Token(self.now.as_ms());
+        let value = value.map(|text| Value::json(alloc::format!("{text:?}")));
+        let request = Request { quorum, ..Request::write(key(), value, None) };
+        self.step(&node(at), Input::Request { token, request });
+        token
+    }
+
+    fn written(&mut self, at: &str, value: Option<&str>) {
+        let token = self.write(at, value, None);
+        self.run(Duration::from_millis(50));
+        assert!(self.replies.iter().any(|(of, reply)| *of == token && reply.is_ok()), "{:?}", self.replies);
+    }
+
+    fn held_at(&self, name: &str) -> SiblingSet {
+        self.shards[&node(name)].peek(&key()).expect("memory can be read")
+    }
+
+    /// What everybody holds of the key, as text; nothing is nothing at all, not even a tombstone.
+    fn values(&self) -> [Vec<alloc::string::String>; 3] {
+        let text = |version: &crate::causality::Version| match &version.value {
+            Some(value) => core::str::from_utf8(&value.bytes).expect("text").to_string(),
+            None => "gone".to_string(),
+        };
+        ["a", "b", "c"].map(|name| self.held_at(name).live().map(|(_, version)| text(version)).collect())
+    }
+
+    fn release(&mut self) {
+        self.hold = |_, _| false;
+        self.flying.extend(core::mem::take(&mut self.held));
+    }
+}
+
+const NOTHING: [Vec<alloc::string::String>; 3] = [Vec::new(), Vec::new(), Vec::new()];
+
+fn is_write_to_c(to: &NodeId, message: &ShardMessage) -> bool {
+    to.as_str() == "c" && matches!(message, ShardMessage::Write { .. })
+}
+
+#[test]
+fn an_old_write_that_arrives_after_collection_stays_dead_at_all_owners() {
+    let mut shards = Shards::new();
+    shards.hold = is_write_to_c;
+    shards.written("a", Some("milk"));
+    let late = core::mem::take(&mut shards.held);
+    assert!(!late.is_empty());
+    shards.hold = |_, _| false;
+    shards.written("b", Some("eggs"));
+    shards.written("b", None);
+    shards.run(Duration::from_secs(5));
+    assert_eq!(shards.values(), NOTHING, "collected");
+    assert!(["a", "b", "c"].iter().all(|name| !shards.shards[&node(name)].floor(slice()).is_empty()));
+    for to in ["a", "b", "c"] {
+        for (_, _, envelope) in late.clone() {
+            shards.flying.push_back((node("a"), node(to), envelope.clone()));
+            let Message::Shard(of, ShardMessage::Write { layout, key, set, .. }) = envelope.message else { panic!() };
+            let message = Message::Shard(of, ShardMessage::Repair { layout, key, set });
+            shards.flying.push_back((node("b"), node(to), Envelope { message, ..envelope }));
+        }
+    }
+    shards.run(Duration::from_secs(1));
+    assert_eq!(shards.values(), NOTHING, "as a write and as a repair");
+    shards.written("c", Some("bread"));
+    assert_eq!(shards.values(), ["bread"; 3].map(|value| [alloc::format!("{value:?}")].to_vec()));
+}
+
+/// The write is on its way when all seal: it gets another dot, and its first version does not stay beside the second.
+#[test]
+fn a_write_that_meets_a_seal_gets_another_dot_and_stands_alone() {
+    let mut shards = Shards::new();
+    shards.written("a", Some("old"));
+    shards.hold = is_write_to_c;
+    let token = shards.write("a", Some("new"), Some(Quorum::All));
+    shards.run(Duration::from_millis(50));
+    let first = shards.held_at("a").live().map(|(dot, _)| dot).next().expect("it holds its own write");
+    let mut upto = Floor::new();
+    assert!(upto.raise_above(shards.held_at("a").context()));
+    let layout = shards.picture_of[&node("b")].rings.id;
+    let seal = CollectionMessage::Seal { request: RequestId(1), layout, upto };
+    let message = Message::Shard(slice(), ShardMessage::Collection(seal));
+    shards.flying.push_back((node("b"), node("c"), Envelope { cluster: Some(CLUSTER), cause: None, message }));
+    shards.run(Duration::from_millis(5));
+    shards.release();
+    shards.run(Duration::from_millis(300));
+    assert!(shards.replies.iter().any(|(of, reply)| *of == token && reply.is_ok()), "{:?}", shards.replies);
+    assert_eq!(shards.values(), ["new"; 3].map(|value| [alloc::format!("{value:?}")].to_vec()));
+    assert!(!shards.held_at("c").contains(first));
+}
+
+/// One store is put back to a copy from before the deletion. The others have forgotten that the key ever was.
+#[test]
+fn what_a_restored_store_brings_back_is_dead_if_it_lies_below_the_floor_of_the_others() {
+    let mut shards = Shards::new();
+    shards.written("a", Some("milk"));
+    let copy = shards.shards[&node("c")].storage().clone();
+    shards.written("b", None);
+    shards.run(Duration::from_secs(5));
+    assert_eq!(shards.values(), NOTHING, "collected");
+    shards.start(&node("c"), ActorId(3), copy);
+    shards.step(&node("c"), Input::Control(ShardEvent(ToShard::Reborn { actor: ActorId(9), boot: 2 })));
+    assert!(!shards.held_at("c").is_empty());
+    let token = Token(1);
+    shards.step(&node("c"), Input::Request { token, request: Request::get(key()) });
+    shards.run(Duration::from_secs(3));
+    let answers = shards.replies.iter().filter(|(of, _)| *of == token).map(|(_, reply)| reply.clone());
+    for answer in answers {
+        assert!(answer.expect("two synced owners").set.values().is_empty(), "not even before it is synced");
+    }
+    assert_eq!(shards.values(), NOTHING);
+    assert_eq!(shards.shards[&node("c")].floor(slice()), shards.shards[&node("a")].floor(slice()));
+    shards.written("c", Some("eggs"));
+    let dot = shards.held_at("a").live().map(|(dot, _)| dot).next().expect("written");
+    assert_eq!(dot.actor, ActorId(9));
+}
+
+/// A hint may be anything: while any member keeps one nothing is agreed.
+#[test]
+fn a_hint_that_is_outstanding_keeps_every_tombstone() {
+    let mut shards = Shards::new();
+    shards.written("a", Some("milk"));
+    let mut hint = crate::storage::Batch::default();
+    hint.put(crate::storage::Space::Hints, "some hint", "for somebody");
+    let store = shards.shards.get_mut(&node("b")).expect("it runs").storage_mut();
+    crate::storage::Storage::apply(store, hint).expect("memory can be written");
+    shards.written("a", None);
+    shards.run(Duration::from_secs(10));
+    assert_eq!(shards.values(), ["gone"; 3].map(|value| [value.to_string()].to_vec()));
+    let mut delivered = crate::storage::Batch::default();
+    delivered.remove(crate::storage::Space::Hints, "some hint");
+    let store = shards.shards.get_mut(&node("b")).expect("it runs").storage_mut();
+    crate::storage::Storage::apply(store, delivered).expect("memory can be written");
+    shards.run(Duration::from_secs(10));
+    assert_eq!(shards.values(), NOTHING);
+}

@@ -1,0 +1,19 @@
+// How fast the simulated world is as WebAssembly, on one core: `node wasm/bench.mjs SECONDS`, by way of
+// `cargo xtask sim --wasm-bench`.
+import { createRequire } from "node:module";
+
+const path = process.env.QUORATE_WASM;
+if (!path) throw new Error("QUORATE_WASM is not set: run `cargo xtask sim --wasm-bench`");
+const { Bench } = createRequire(import.meta.url)(path);
+
+const seconds = Number(process.argv[2] ?? 600);
+const bench = new Bench(5);
+const began = performance.now();
+bench.run(seconds);
+const took = (performance.now() - began) / 1_000;
+console.log("10,000 keys, R = W = 2 of 3, 100 operations a second, gossip, repair and invariants on, no events recorded, one core");
+console.log(
+  `  5 nodes as WebAssembly: ${seconds} s in ${took.toFixed(1)} s, ${(seconds / took).toFixed(0)} times real time, ` +
+    `${bench.things.toLocaleString("en")} events, ${Math.round(bench.things / took).toLocaleString("en")} a second, ` +
+    `${Math.round((took * 1e9) / bench.things)} ns each`,
+);

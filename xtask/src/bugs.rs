@@ -1,0 +1,208 @@
+//! `cargo xtask bugs`: plants each bug in turn, counts how many ordinary seeds it takes until the checkers of the simulated
+//! world find it, and writes the table that says so. A checker that cannot fail is worthless.
+//!
+//! Never leaves a program with a bug where one without is looked for: it is built under a profile of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+use crate::{command, page};
+
+/// The most ordinary seeds that it may take to find a bug.
+const SEEDS_MAX: u64 = 1_000;
+/// Where the seeds begin, each time: the table is the same until the code changes.
+const FIRST_SEEDS: [u64; 5] = [1, 100_001, 200_001, 300_001, 400_001];
+/// The most steps that a minimized schedule may have.
+const STEPS_MAX: usize = 12;
+
+/// How a bug was found from one first seed on.
+#[derive(Debug, PartialEq, Eq)]
+struct Catch {
+    /// The seed that showed it.
+    seed: u64,
+    /// Seeds it took.
+    seeds: u64,
+    /// The invariant that it broke.
+    invariant: String,
+}
+
+pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    page::build(workspace, progress)?;
+    let binary = progress.part("a server with bugs", |_| {
+        let mut cargo = workspace.cargo();
+        command::run(cargo.args(["build", "--profile=planted", "--package=quorate", "--features=planted"]))?;
+        Ok(workspace.target().join("planted/quorate"))
+    })?;
+    let bugs = bug_names(workspace)?;
+    let (mut table, mut problems) = (String::from(HEAD), Vec::new());
+    for bug in bugs {
+        let hunt = Hunt { workspace, binary: binary.clone(), bug };
+        let row = hunt.row(progress, &mut problems)?;
+        progress.say(row.trim_end());
+        table.push_str(&row);
+    }
+    let path = workspace.root().join("core/tests/planted.md");
+    fs::write(&path, table).with_context(|| format!("cannot write {}", path.display()))?;
+    progress.say(&format!("written: {}", path.display()));
+    ensure!(problems.is_empty(), "{}", problems.join("; "));
+    Ok(())
+}
+
+const HEAD: &str = "# Planted bugs, and how soon they are found
+
+Each bug of `core/src/planted.rs` was put in, and ordinary swarm seeds were run until a checker found it, from five first
+seeds. The schedule of one of them was then minimized. Written by `cargo xtask bugs`; do not edit.
+
+| bug | found as | seeds, median | seeds, most | steps after minimizing |
+| --- | --- | --- | --- | --- |
+";
+
+/// The bugs, as their list in the core names them.
+fn bug_names(workspace: &Workspace) -> Result<Vec<String>> {
+    let source = workspace.root().join("core/src/planted.rs");
+    let text = fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    let names: Vec<String> = text.lines().filter_map(variant).map(snake_case).collect();
+    ensure!(!names.is_empty(), "{} names no bugs", source.display());
+    Ok(names)
+}
+
+/// The variant of an enum that stands in a line by itself.
+fn variant(line: &str) -> Option<&str> {
+    let name = line.strip_prefix("    ")?.strip_suffix(',')?;
+    (name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric()))
+        .then_some(name)
+}
+
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    for (index, letter) in name.chars().enumerate() {
+        if index > 0 && letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
+/// The search for one bug.
+struct Hunt<'a> {
+    workspace: &'a Workspace,
+    binary: PathBuf,
+    bug: String,
+}
+
+impl Hunt<'_> {
+    /// The bug's row of the table. What is not as it should be is added to the problems.
+    fn row(&self, progress: &Progress, problems: &mut Vec<String>) -> Result<String> {
+        let bug = &self.bug;
+        let mut catches = Vec::new();
+        for first in FIRST_SEEDS {
+            match self.catch(first)? {
+                Some(found) => {
+                    progress.say(&format!("{bug}: {} after {} seeds", found.invariant, found.seeds));
+                    catches.push(found);
+                }
+                None => problems.push(format!("{bug} was not found in {SEEDS_MAX} seeds from {first} on")),
+            }
+        }
+        catches.sort_by_key(|found| found.seeds);
+        let Some(middle) = catches.get(catches.len() / 2) else {
+            return Ok(format!("| `{bug}` | never | more than {SEEDS_MAX} | more than {SEEDS_MAX} | |\n"));
+        };
+        let mut invariants: Vec<&str> = catches.iter().map(|found| found.invariant.as_str()).collect();
+        invariants.sort_unstable();
+        invariants.dedup();
+        let most = if catches.len() == FIRST_SEEDS.len() {
+            catches.last().map_or(0, |found| found.seeds).to_string()
+        } else {
+            format!("more than {SEEDS_MAX}")
+        };
+        // The one in the middle is neither the easiest nor the hardest.
+        let steps = self.minimized_steps(middle.seed)?;
+        if steps.is_none_or(|steps| steps > STEPS_MAX) {
+            problems.push(format!("{bug} at seed {} has more than {STEPS_MAX} steps left: {steps:?}", middle.seed));
+        }
+        let mut row = format!("| `{bug}` | `{}` | {} | {most} | ", invariants.join("`, `"), middle.seeds);
+        match steps {
+            Some(steps) => writeln!(row, "{steps} |")?,
+            None => writeln!(row, "not minimized |")?,
+        }
+        Ok(row)
+    }
+
+    /// Runs seeds until the bug is found.
+    fn catch(&self, first: u64) -> Result<Option<Catch>> {
+        let (first_seed, seeds) = (first.to_string(), SEEDS_MAX.to_string());
+        let line = self.last_line(&["--seed", &first_seed, "--seeds", &seeds])?;
+        match caught(&line, first) {
+            None if line.contains("every invariant held") => Ok(None),
+            None => bail!("quorate sim said {line:?}"),
+            found => Ok(found),
+        }
+    }
+
+    /// Steps that are left of a seed's schedule; nothing where the program itself stopped, which nobody minimizes.
+    fn minimized_steps(&self, seed: u64) -> Result<Option<usize>> {
+        let file = self.directory()?.join(format!("quorate-violation-{seed}.json"));
+        if file.exists() {
+            fs::remove_file(&file)?;
+        }
+        self.last_line(&["--seed", &seed.to_string(), "--seeds", "1", "--minimize"])?;
+        if !file.exists() {
+            return Ok(None);
+        }
+        let schedule: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
+        Ok(schedule["steps"].as_array().map(Vec::len))
+    }
+
+    fn last_line(&self, arguments: &[&str]) -> Result<String> {
+        let mut sim = Command::new(&self.binary);
+        sim.args(["sim", "--bug", &self.bug]).args(arguments).current_dir(self.directory()?);
+        let output = sim.stdin(Stdio::null()).stderr(Stdio::null()).output().context("cannot start quorate sim")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// Where minimized schedules are left.
+    fn directory(&self) -> Result<PathBuf> {
+        let directory = self.workspace.target().join("bugs").join(&self.bug);
+        fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+}
+
+/// What the last line of a sweep says was broken: `… seed 17 broke acknowledged_is_kept, again with …`.
+fn caught(line: &str, first: u64) -> Option<Catch> {
+    let (seed, rest) = line.split_once("seed ")?.1.split_once(" broke ")?;
+    let seed: u64 = seed.parse().ok()?;
+    let invariant = rest.split_once(',')?.0.replace("an ", "");
+    Some(Catch { seed, seeds: seed - first + 1, invariant })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_sweep_says_what_was_caught() {
+        let found = |seed, seeds, invariant: &str| Some(Catch { seed, seeds, invariant: invariant.to_owned() });
+        let line = "17 seeds from 1: seed 17 broke one_reply, again with `quorate sim --seed 17 --seeds 1`; hash 0a";
+        assert_eq!(caught(line, 1), found(17, 17, "one_reply"));
+        let line = "seed 107 broke an assertion, again with `quorate sim --seed 107 --seeds 1`";
+        assert_eq!(caught(line, 101), found(107, 7, "assertion"));
+        assert_eq!(caught("1000 seeds from 1: every invariant held; hash 0a", 1), None);
+    }
+
+    #[test]
+    fn bugs_are_read_from_their_list_once_each() {
+        let lines = ["pub enum PlantedBug {", "    /// One.", "    ForgetHint,", "        Self::ForgetHint,", "    ];"];
+        assert_eq!(lines.into_iter().filter_map(variant).map(snake_case).collect::<Vec<_>>(), ["forget_hint"]);
+    }
+}
