@@ -87,12 +87,17 @@ impl Hints {
         self.by_slice.get(&slice).into_iter().flat_map(BTreeMap::keys)
     }
 
-    fn added(&mut self, slice: Slice, target: &NodeId) {
+    /// Whether there is any hint of a slice.
+    pub(super) fn has_any_in(&self, slice: Slice) -> bool {
+        self.by_slice.contains_key(&slice)
+    }
+
+    pub(super) fn added(&mut self, slice: Slice, target: &NodeId) {
         *self.by_slice.entry(slice).or_default().entry(target.clone()).or_default() += 1;
         *self.by_target.entry(target.clone()).or_default() += 1;
     }
 
-    fn removed(&mut self, slice: Slice, target: &NodeId) {
+    pub(super) fn removed(&mut self, slice: Slice, target: &NodeId) {
         let of_slice = self.by_slice.get_mut(&slice).expect("what is removed was counted");
         take_one(of_slice, target);
         if of_slice.is_empty() {
@@ -144,7 +149,7 @@ impl<S: Storage> Shard<S> {
         let held = self.hint(target, key).map_err(Refusal::Storage)?;
         let is_new = held.is_none();
         let mut hint = held.unwrap_or(Hint { owners, set: SiblingSet::default() });
-        if hint.set.is_covered(fresh) {
+        if set.contains(fresh) && hint.set.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
         }
@@ -158,6 +163,7 @@ impl<S: Storage> Shard<S> {
             return Err(Refusal::HintsFull);
         }
         if rows::merge(&mut hint.set, set).map_err(Refusal::Storage)? {
+            hint.set.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
             let mut batch = Batch::default();
             let row = postcard::to_allocvec(&hint).expect("every hint has a stored form");
             let place = place(target, key);
@@ -199,7 +205,9 @@ impl<S: Storage> Shard<S> {
         let targets: Vec<NodeId> = self.hints.targets_in(Position::of(key).slice()).cloned().collect();
         for target in targets {
             if let Some(hint) = self.hint(&target, key)? {
-                rows::merge(&mut set, &hint.set)?;
+                // A store that was restored may have hints again that were delivered long ago.
+                let kept = self.strip(Position::of(key).slice(), &SiblingSet::default(), &hint.set);
+                rows::merge(&mut set, &kept)?;
                 shown = shown.max(self.barrier.shown_by(&place(&target, key)));
             }
         }
@@ -248,7 +256,7 @@ pub(super) fn end_place(slice: Slice, target: &NodeId) -> Vec<u8> {
 }
 
 /// Where a hint lies: by slice, owner and position.
-fn place(target: &NodeId, key: &Key) -> Bytes {
+pub(super) fn place(target: &NodeId, key: &Key) -> Bytes {
     let mut place = first_place(Position::of(key).slice(), target);
     place.extend_from_slice(&rows::object_key(key));
     place.into()

@@ -92,7 +92,13 @@ impl<S: Storage> Shard<S> {
             // The block in use is not used up: the next write tries again, and the failure is on the trace.
             let _ = self.lease(slice, upto);
         }
-        self.effects.event(|| EventKind::Minted { key: key.clone(), dot: fresh.dot(), replaces: replaces.clone() });
+        let (dot, past) = (fresh.dot(), &replaces);
+        self.effects.event(|| EventKind::Minted {
+            key: key.clone(),
+            dot,
+            replaces: past.clone(),
+            request: request_key,
+        });
         let siblings = set.values().len();
         if siblings > 1 {
             let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);

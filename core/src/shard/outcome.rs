@@ -118,8 +118,8 @@ impl<S: Storage> Shard<S> {
         let merged = round.merged();
         for (replica, set) in round.sets {
             // Names of old requests may differ, for each store forgets them by its own clock.
-            let has_all = set.descends(&merged) && set.live().eq(merged.live());
-            if has_all || !owners.contains(&replica) {
+            let is_behind = !set.descends(&merged) || set.live().ne(merged.live());
+            if !is_behind || !owners.contains(&replica) {
                 continue;
             }
             self.effects.event(|| EventKind::Repaired { key: key.clone(), replica: replica.clone() });

@@ -49,6 +49,12 @@ impl<S: Storage> Shard<S> {
         }
     }
 
+    /// Counts bytes of values that a request has been answered.
+    fn hold_bytes(&mut self, id: RequestId, bytes: u64) {
+        self.operations.get_mut(&id).expect("it is under way").value_bytes += bytes;
+        self.value_bytes += bytes;
+    }
+
     fn begin_round(&mut self, id: RequestId, needs: Needs, stage: impl FnOnce(Box<Round>) -> Stage) {
         let picture = self.picture.clone().expect("requests come after the picture");
         let at = Position::of(&self.operations[&id].request.key);
@@ -118,9 +124,9 @@ impl<S: Storage> Shard<S> {
                 let took = round.waited_for(from, now).filter(|_| *from != self.start.node);
                 let value_bytes = if round.sets.contains_key(from) { 0 } else { set.value_bytes() };
                 let is_vote = round.take(from, set, synced);
-                self.operations.get_mut(&id).expect("it is under way").value_bytes += value_bytes;
-                self.value_bytes += value_bytes;
+                let held = if round.sets.contains_key(from) { value_bytes } else { 0 };
                 took.into_iter().for_each(|took| self.replica_latency.note(took));
+                self.hold_bytes(id, held);
                 if is_vote {
                     self.note_vote(from, id);
                 }
@@ -134,8 +140,7 @@ impl<S: Storage> Shard<S> {
             Ok(_) | Err(Refusal::NotSynced) => return,
             Err(Refusal::Storage(error)) => {
                 round.refuse(from);
-                let is_full = error == StorageError::Full;
-                self.operations.get_mut(&id).expect("it is under way").disk_full |= is_full;
+                self.operations.get_mut(&id).expect("it is under way").disk_full |= error == StorageError::Full;
             }
             Err(Refusal::HintsFull) => round.refuse(from),
             Err(Refusal::Sealed) => return self.on_sealed_dot(id),

@@ -115,8 +115,8 @@ impl Checker {
     ) {
         let Circumstances { calm, exchange } = circumstances;
         let mark = match &event.kind {
-            EventKind::Minted { key, dot, replaces } => {
-                if let Some(violation) = self.oracle.mint(now, key, *dot, replaces) {
+            EventKind::Minted { key, dot, replaces, request } => {
+                if let Some(violation) = self.oracle.mint(now, key, *dot, replaces, *request) {
                     self.broken(violation);
                 }
                 None

@@ -92,7 +92,7 @@ fn of_life(event: &Event, told: &mut Told) -> Option<(Weight, String)> {
 /// From a request to its answer.
 fn of_write(event: &Event, told: &mut Told) -> Option<(Weight, String)> {
     Some(match &event.kind {
-        EventKind::Minted { key, dot, replaces } => {
+        EventKind::Minted { key, dot, replaces, .. } => {
             let replaced = told.covered(key, replaces);
             let number = told.add(key, *dot);
             let replaced = if replaced.is_empty() { "nothing".into() } else { replaced };

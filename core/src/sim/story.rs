@@ -288,7 +288,7 @@ mod tests {
     fn minted(name: &str, counter: u64, replaces: &[u64]) -> EventKind {
         let mut past = VersionVector::new();
         replaces.iter().for_each(|counter| assert!(past.insert(dot(*counter))));
-        EventKind::Minted { key: key(name), dot: dot(counter), replaces: past }
+        EventKind::Minted { key: key(name), dot: dot(counter), replaces: past, request: None }
     }
 
     fn stored(name: &str) -> EventKind {
