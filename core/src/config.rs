@@ -5,11 +5,13 @@ use core::num::{NonZeroU8, NonZeroU16};
 use core::str::FromStr;
 use core::time::Duration;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterName, Zone};
+use crate::id::{ClusterName, Key, Zone};
 use crate::limits;
 use crate::planted::PlantedBug;
 
@@ -45,6 +47,21 @@ pub enum ConfigError {
     Placement {
         /// What was given.
         found: String,
+    },
+    /// More strategies than a configuration may have.
+    #[error("strategies for more than {} prefixes", limits::STRATEGIES_MAX)]
+    StrategyCount,
+    /// A prefix that no key can have.
+    #[error("a strategy for a prefix of {length} bytes: no key is longer than {}", limits::KEY_BYTES_MAX)]
+    StrategyPrefix {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Two strategies for one prefix.
+    #[error("two strategies for the prefix {prefix:?}: it can have one")]
+    StrategyTwice {
+        /// Which prefix.
+        prefix: String,
     },
     /// A probe that would time out after the next one begins.
     #[error(
@@ -129,6 +146,107 @@ impl From<Placement> for String {
     }
 }
 
+/// What concurrent writes of a key become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// All of them stay, side by side, until a writer who has seen them puts one value in their place.
+    #[default]
+    Siblings,
+    /// The last writer wins: a reader is shown the newest by the hybrid clock, and the next write replaces all of them.
+    ///
+    /// **Lossy.** Of two writes at the same time one is acknowledged and never seen. Which one is newest is what the clocks
+    /// of their coordinators say: one that is fast by a second wins over writes up to a second later that did not see it. A
+    /// coordinator follows clocks that are ahead of its own by at most [`limits::CLOCK_DRIFT_MAX`]; a stamp further ahead
+    /// comes from a broken clock, and is followed by nobody. It still wins over what was written at the same time, but
+    /// not over what is written later: every write first reads, and replaces what it finds whatever the stamps say.
+    Lww,
+}
+
+impl Strategy {
+    /// The name that the configuration has for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Siblings => "siblings",
+            Self::Lww => "lww",
+        }
+    }
+}
+
+/// Which strategy the keys have, by their beginning: the longest prefix decides, and without one it is
+/// [`Strategy::Siblings`]. Two that decide alike for every key are equal values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(String, Strategy)>", into = "Vec<(String, Strategy)>")]
+pub struct Strategies(BTreeMap<String, Strategy>);
+
+impl Strategies {
+    /// Strategies by prefix, in any order. The empty prefix is that of all keys.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when there are more than [`limits::STRATEGIES_MAX`], a prefix is longer than any key, or one is named
+    /// twice with different strategies.
+    pub fn new(entries: impl IntoIterator<Item = (String, Strategy)>) -> Result<Self, ConfigError> {
+        let mut given: BTreeMap<String, Strategy> = BTreeMap::new();
+        for (prefix, strategy) in entries {
+            if prefix.len() > limits::KEY_BYTES_MAX {
+                return Err(ConfigError::StrategyPrefix { length: prefix.len() });
+            }
+            if given.get(&prefix).is_some_and(|before| *before != strategy) {
+                return Err(ConfigError::StrategyTwice { prefix });
+            }
+            given.insert(prefix, strategy);
+            if given.len() > limits::STRATEGIES_MAX {
+                return Err(ConfigError::StrategyCount);
+            }
+        }
+        // In order, a prefix comes before all that begin with it: what is left of it decides whether they say anything new.
+        let mut kept = Self::default();
+        for (prefix, strategy) in given {
+            if kept.of_text(&prefix) != strategy {
+                kept.0.insert(prefix, strategy);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The strategy of a key.
+    #[must_use]
+    pub fn of(&self, key: &Key) -> Strategy {
+        if self.0.is_empty() { Strategy::default() } else { self.of_text(key.as_str()) }
+    }
+
+    fn of_text(&self, text: &str) -> Strategy {
+        let matching = self.0.iter().filter(|(prefix, _)| text.starts_with(prefix.as_str()));
+        matching.max_by_key(|(prefix, _)| prefix.len()).map(|(_, strategy)| *strategy).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Strategies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("=")?;
+        f.write_str(self.of_text("").as_str())?;
+        for (prefix, strategy) in self.0.iter().filter(|(prefix, _)| !prefix.is_empty()) {
+            write!(f, ",{prefix}={}", strategy.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<Vec<(String, Strategy)>> for Strategies {
+    type Error = ConfigError;
+
+    fn try_from(entries: Vec<(String, Strategy)>) -> Result<Self, ConfigError> {
+        Self::new(entries)
+    }
+}
+
+impl From<Strategies> for Vec<(String, Strategy)> {
+    fn from(strategies: Strategies) -> Self {
+        strategies.0.into_iter().collect()
+    }
+}
+
 /// What every node of a cluster must agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterConfig {
@@ -138,6 +256,8 @@ pub struct ClusterConfig {
     pub replication: Replication,
     /// How the ring is cut.
     pub placement: Placement,
+    /// What concurrent writes become.
+    pub strategies: Strategies,
 }
 
 impl Default for ClusterConfig {
@@ -146,6 +266,7 @@ impl Default for ClusterConfig {
             name: ClusterName::new("quorate").expect("a good name"),
             replication: Replication::default(),
             placement: Placement::default(),
+            strategies: Strategies::default(),
         }
     }
 }
@@ -235,7 +356,7 @@ pub struct Config {
     /// Share of the ring, relative to the others. Defaults to 1.
     pub weight: NonZeroU16,
     /// For people and queries.
-    pub tags: alloc::collections::BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
     /// Membership timing.
     pub timing: Timing,
     /// Repair in the background.
@@ -275,7 +396,7 @@ impl Default for Config {
             cluster: ClusterConfig::default(),
             zone: Zone::new("default").expect("a good name"),
             weight: NonZeroU16::MIN,
-            tags: alloc::collections::BTreeMap::new(),
+            tags: BTreeMap::new(),
             timing: Timing::default(),
             repair: Repair::default(),
             request_timeout: Duration::from_secs(5),

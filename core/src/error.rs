@@ -96,7 +96,7 @@ pub enum RequestError {
         /// Who was asked.
         coordinator: NodeId,
     },
-    /// This node's own disk failed. Nothing of a write is visible.
+    /// Disks failed or are full, here or at so many replicas that too few hold the write. It may still appear later.
     #[error("the request could not be stored: {0}")]
     Storage(StorageError),
 }

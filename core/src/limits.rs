@@ -20,6 +20,12 @@ pub const ACTORS_MAX: usize = 1_000;
 pub const SIBLINGS_MAX: usize = 100;
 /// Most live versions in a set that came from outside: repairs may pass [`SIBLINGS_MAX`], hostile bytes may not pass this.
 pub const SIBLINGS_WIRE_MAX: usize = 10_000;
+/// From this many siblings on a key is reported: somebody writes and never merges.
+pub const SIBLINGS_WARN: usize = 25;
+/// Most names of superseded versions that a store remembers of one key; beyond it the oldest are forgotten.
+pub const REQUESTS_REMEMBERED_MAX: usize = 128;
+/// Most names of superseded versions in a set that came from outside.
+pub const REQUESTS_WIRE_MAX: usize = 10_000;
 /// Greatest counter of a dot. Nobody issues so many; a larger one is malformed.
 pub const COUNTER_MAX: u64 = 1 << 62;
 /// Dots reserved durably at a time: after a crash at most this many counters of a slice are skipped.
@@ -28,6 +34,8 @@ pub const DOT_LEASE: u64 = 10_000;
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(60);
 /// Most spans of one actor in one sibling set. Each is the trace of a crash; the actor then closes its oldest gap.
 pub const SPANS_PER_ACTOR_MAX: usize = 16;
+/// Most prefixes of keys with a strategy of their own.
+pub const STRATEGIES_MAX: usize = 64;
 /// Most tokens of one node, whatever its weight: about a hundred times the usual share.
 pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
 /// Greatest replication factor.
@@ -40,6 +48,9 @@ pub const TAGS_MAX: usize = 16;
 pub const TAG_BYTES_MAX: usize = 128;
 /// Client requests that one shard has under way; the next one is refused as overloaded.
 pub const REQUESTS_MAX: usize = 4_096;
+/// Bytes of values that one shard holds for requests under way: those that clients sent and those that replicas answered.
+/// While there are as many, the next request is refused as overloaded; reads that are under way already may go beyond.
+pub const VALUE_BYTES_UNDER_WAY_MAX: u64 = 64 * 1_024 * 1_024;
 /// Writes without a context that may wait for their turn at one key; the next one is refused as overloaded.
 pub const KEY_WAITERS_MAX: usize = 256;
 /// How often a request may be handed on before it is refused: forwarding is one hop in a settled cluster.
@@ -87,5 +98,7 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
 const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
+const _: () = assert!(SIBLINGS_WARN < SIBLINGS_MAX);
+const _: () = assert!(REQUESTS_REMEMBERED_MAX < REQUESTS_WIRE_MAX);
 const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);
 const _: () = assert!(DOT_LEASE < COUNTER_MAX);

@@ -80,6 +80,15 @@ impl Request {
         }
     }
 
+    /// How many bytes of a value it brings.
+    #[must_use]
+    pub fn value_bytes(&self) -> u64 {
+        match &self.operation {
+            Operation::Write { value: Some(value), .. } => u64::try_from(value.bytes.len()).unwrap_or(u64::MAX),
+            Operation::Write { value: None, .. } | Operation::Get => 0,
+        }
+    }
+
     /// Checks what can be checked without knowing the cluster's state.
     ///
     /// # Errors

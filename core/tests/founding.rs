@@ -6,7 +6,7 @@ mod nodes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use quorate_core::config::{ClusterConfig, Config, Replication};
+use quorate_core::config::{ClusterConfig, Config, Replication, Strategies, Strategy};
 use quorate_core::id::{Address, Token};
 use quorate_core::node::{Input, JoinError, Node, Output, Start, StartError};
 use quorate_core::rng::Rng;
@@ -128,14 +128,19 @@ fn an_introduction_to_nobody_ends_with_a_sentence() {
 }
 
 #[test]
-fn a_node_with_other_quorums_or_another_cluster_name_is_refused_with_both_named() {
+fn a_node_with_other_quorums_strategies_or_another_cluster_name_is_refused_with_both_named() {
     let other = |replication, name: &str| Config {
         cluster: ClusterConfig { replication, name: name.parse().expect("a good name"), ..ClusterConfig::default() },
         ..Config::default()
     };
-    for config in
-        [other(Replication::new(3, 1, 3).expect("in range"), "quorate"), other(Replication::default(), "another")]
-    {
+    let strategies = Strategies::new([("last/".to_owned(), Strategy::Lww)]).expect("good");
+    let other_strategy =
+        Config { cluster: ClusterConfig { strategies, ..ClusterConfig::default() }, ..Config::default() };
+    for (config, named) in [
+        (other(Replication::new(3, 1, 3).expect("in range"), "quorate"), "read quorum 1, write quorum 3"),
+        (other(Replication::default(), "another"), "b was started with cluster another"),
+        (other_strategy, "strategy =siblings,last/=lww"),
+    ] {
         let mut nodes = Nodes::new();
         nodes.begin("a", &[]);
         nodes.begin_with("b", &["a"], config, MemoryStore::default());
@@ -143,7 +148,8 @@ fn a_node_with_other_quorums_or_another_cluster_name_is_refused_with_both_named(
         assert_eq!(nodes.clusters(), [["a"]]);
         let reason = nodes.nodes["b"].not_ready().expect("it is not");
         assert!(reason.contains("cluster quorate, replication factor 3, read quorum 2"), "{reason}");
-        assert!(reason.contains("b was started with cluster"), "{reason}");
+        assert!(reason.contains("strategy =siblings;") && reason.contains("b was started with cluster"), "{reason}");
+        assert!(reason.contains(named), "{reason}");
     }
 }
 

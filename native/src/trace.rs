@@ -57,6 +57,11 @@ impl Membership {
 pub(crate) fn shard(event: &Event) {
     match &event.kind {
         EventKind::StorageFailed { reason } => tracing::error!("the store failed: {reason}"),
+        EventKind::Damaged { key } => tracing::warn!("the stored object {key:?} is damaged"),
+        EventKind::Healed { key } => tracing::info!("the damaged object {key:?} was fetched from its other owners"),
+        EventKind::TreeRebuilt { slice } => {
+            tracing::warn!("the hash tree of slice {slice} did not fit its objects and was built anew");
+        }
         EventKind::Conflict { key, siblings } => tracing::debug!("{key:?} has {siblings} siblings"),
         EventKind::Rejected { from, reason } => tracing::debug!("a message of {from} was refused: {reason}"),
         _ => tracing::trace!(?event),

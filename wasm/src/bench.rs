@@ -21,7 +21,7 @@ impl Bench {
         if !(1..=64).contains(&nodes) {
             return Err(JsError::new(&format!("a bench has 1 to 64 nodes, not {nodes}")));
         }
-        Ok(Self(sim::Bench::new(nodes)))
+        Ok(Self(sim::Bench::new(nodes.into())))
     }
 
     /// Lets the load go on for so many simulated seconds.

@@ -54,6 +54,18 @@ pub enum Malformed {
         /// Versions found.
         found: usize,
     },
+    /// A name remembered of a version that is live, or that the set does not know.
+    #[error("a request is remembered for {dot}, which is not superseded")]
+    NotSuperseded {
+        /// The dot.
+        dot: Dot,
+    },
+    /// More names of superseded versions than any honest set remembers.
+    #[error("{found} requests in one sibling set: there may be {}", limits::REQUESTS_WIRE_MAX)]
+    RequestCount {
+        /// Names found.
+        found: usize,
+    },
     /// A value that no configuration allows.
     #[error("a value of {length} bytes: it may have {}", limits::VALUE_BYTES_MAX)]
     ValueLength {

@@ -15,8 +15,8 @@ use core::cmp::{Ordering, Reverse};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::requests::{Remembered, RequestName};
 use super::{Dot, DotSpan, FreshDot, Malformed, Stamp, VersionVector};
-use crate::id::RequestKey;
 use crate::limits;
 use crate::value::Value;
 
@@ -28,15 +28,43 @@ pub struct Version {
     /// What was written; nothing is a deletion (a tombstone).
     pub value: Option<Value>,
     /// What the client named the write with, so that a retry is the same write.
-    pub request: Option<RequestKey>,
+    pub request: Option<RequestName>,
 }
 
-/// A set that would have more spans than any honest one. Nothing was changed.
+impl Version {
+    /// Takes in another version with the same dot. Says whether anything changed here.
+    fn join(&mut self, other: &Self) -> bool {
+        let before = self.clone();
+        if (self.stamp, &self.value) < (other.stamp, &other.value) {
+            self.stamp = other.stamp;
+            self.value.clone_from(&other.value);
+        }
+        self.request = self.request.max(other.request);
+        *self != before
+    }
+}
+
+/// A set that would be larger than any honest one. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a sibling set of {found} spans: there may be {}", limits::ACTORS_MAX)]
-pub struct SpanLimit {
-    /// Spans it would have.
-    pub found: usize,
+pub enum SetLimit {
+    /// It would have too many spans.
+    #[error("a sibling set of {found} spans: there may be {}", limits::ACTORS_MAX)]
+    Spans {
+        /// Spans it would have.
+        found: usize,
+    },
+    /// It would have too many live versions.
+    #[error("a sibling set of {found} live versions: there may be {}", limits::SIBLINGS_WIRE_MAX)]
+    Siblings {
+        /// Versions it would have.
+        found: usize,
+    },
+    /// It would remember too many names of superseded versions.
+    #[error("a sibling set that remembers {found} requests: there may be {}", limits::REQUESTS_WIRE_MAX)]
+    Requests {
+        /// Names it would remember.
+        found: usize,
+    },
 }
 
 /// Why a write was not accepted under its dot. Nothing was changed.
@@ -52,53 +80,65 @@ pub enum UpdateError {
     },
     /// The context brings too many spans.
     #[error(transparent)]
-    Spans(#[from] SpanLimit),
+    Limit(#[from] SetLimit),
 }
 
 /// The siblings of one key at one replica. Equal sets know and hold the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SiblingSet {
     /// Every dot of the key that this set has heard of, live or superseded.
-    known: VersionVector,
+    pub(super) known: VersionVector,
     /// The versions that nothing known has superseded. Their dots are known.
-    live: BTreeMap<Dot, Version>,
+    pub(super) live: BTreeMap<Dot, Version>,
+    /// The names of superseded versions. Their dots are known and not live.
+    pub(super) past: BTreeMap<Dot, Remembered>,
 }
 
 impl SiblingSet {
     /// The set of a key that was never written.
     #[must_use]
     pub const fn new() -> Self {
-        Self { known: VersionVector::new(), live: BTreeMap::new() }
+        Self { known: VersionVector::new(), live: BTreeMap::new(), past: BTreeMap::new() }
     }
 
-    /// Takes in what another replica holds. Says whether anything changed here.
+    /// Takes in what another replica holds. Says whether anything changed here. Of versions that are one write under several
+    /// dots one stays.
     ///
     /// Two versions with the same dot are a broken promise; the greater one stays, so that even then all replicas agree.
     ///
     /// # Errors
-    /// [`SpanLimit`] when the two together know of more than any honest set does. Nothing was changed.
-    pub fn merge(&mut self, other: &Self) -> Result<bool, SpanLimit> {
-        let mut known = self.known.clone();
-        let mut changed = known.merge(&other.known);
-        check_spans(&known)?;
+    /// [`SetLimit`] when the two together are more than any honest set is. Nothing was changed.
+    pub fn merge(&mut self, other: &Self) -> Result<bool, SetLimit> {
+        let mut merged = Self { known: self.known.clone(), live: BTreeMap::new(), past: self.merged_past(other) };
+        let mut changed = merged.known.merge(&other.known);
+        check_spans(&merged.known)?;
+        let superseded = |by: &Self, dot: &Dot| by.known.covers(*dot) && !by.live.contains_key(dot);
+        let adopted = other.live.iter().filter(|(dot, _)| !self.known.covers(**dot)).count();
+        let kept = self.live.keys().filter(|dot| !superseded(other, dot)).count();
+        if adopted > 0 && kept + adopted > limits::SIBLINGS_WIRE_MAX {
+            return Err(SetLimit::Siblings { found: kept + adopted });
+        }
+        if merged.past.len() > limits::REQUESTS_WIRE_MAX {
+            return Err(SetLimit::Requests { found: merged.past.len() });
+        }
 
         let before = self.live.len();
-        self.live.retain(|dot, _| other.live.contains_key(dot) || !other.known.covers(*dot));
-        changed |= self.live.len() < before;
+        merged.live = core::mem::take(&mut self.live);
+        merged.live.retain(|dot, _| !superseded(other, dot));
+        changed |= merged.live.len() < before;
         for (dot, version) in &other.live {
-            match self.live.entry(*dot) {
+            match merged.live.entry(*dot) {
                 Entry::Vacant(place) if !self.known.covers(*dot) => {
                     place.insert(version.clone());
                 }
-                Entry::Occupied(mut place) if place.get() < version => {
-                    place.insert(version.clone());
-                    changed = true;
-                }
-                Entry::Vacant(_) | Entry::Occupied(_) => {}
+                Entry::Occupied(mut place) => changed |= place.get_mut().join(version),
+                Entry::Vacant(_) => {}
             }
         }
-        self.known = known;
-        self.assert_live_is_known();
+        merged.settle_duplicates();
+        changed |= merged.past != self.past;
+        *self = merged;
+        self.assert_consistent();
         Ok(changed)
     }
 
@@ -107,8 +147,14 @@ impl SiblingSet {
     ///
     /// # Errors
     /// [`UpdateError`]. Nothing was changed.
+    ///
+    /// # Panics
+    /// When the version has the name of a write that is here already: that one is to be found first, with
+    /// [`SiblingSet::find_request`].
     pub fn update(&mut self, context: &VersionVector, fresh: FreshDot, version: Version) -> Result<(), UpdateError> {
         let dot = fresh.dot();
+        let again = version.request.and_then(|request| self.find_request(request.key));
+        assert!(again.is_none(), "the write is here already, as {again:?}");
         if self.known.covers(dot) || context.covers(dot) {
             let covered_upto = self.known.get(dot.actor).max(context.get(dot.actor));
             return Err(UpdateError::Covered { dot, covered_upto });
@@ -123,9 +169,11 @@ impl SiblingSet {
         check_spans(&known)?;
 
         self.known = known;
+        self.remember_overwritten(context);
         self.live.retain(|live, _| !context.covers(*live));
         self.live.insert(dot, version);
-        self.assert_live_is_known();
+        self.settle_duplicates();
+        self.assert_consistent();
         Ok(())
     }
 
@@ -154,6 +202,21 @@ impl SiblingSet {
         &self.known
     }
 
+    /// What somebody has seen who is told of this one version: it, and what is superseded anyway; not its siblings.
+    #[must_use]
+    pub fn context_of(&self, dot: Dot) -> VersionVector {
+        let mut seen = self.known.clone();
+        for sibling in self.live.keys().filter(|sibling| **sibling != dot) {
+            seen.remove(*sibling);
+        }
+        if seen.len() > limits::ACTORS_MAX {
+            // So many holes that no context could say them: then only the version itself.
+            seen = VersionVector::new();
+            seen.insert(dot);
+        }
+        seen
+    }
+
     /// Whether the dot's version is live here.
     #[must_use]
     pub fn contains(&self, dot: Dot) -> bool {
@@ -175,6 +238,13 @@ impl SiblingSet {
     #[must_use]
     pub fn len(&self) -> usize {
         self.live.len()
+    }
+
+    /// How many bytes the live values have.
+    #[must_use]
+    pub fn value_bytes(&self) -> u64 {
+        let bytes = self.live.values().filter_map(|version| version.value.as_ref()).map(|value| value.bytes.len());
+        u64::try_from(bytes.sum::<usize>()).unwrap_or(u64::MAX)
     }
 
     /// Whether no version is live: the key was never written, as far as is known here.
@@ -205,11 +275,26 @@ impl SiblingSet {
         self.live().max_by_key(|&(dot, version)| (version, dot))
     }
 
-    /// Whether this set has everything that the other one has: merging that one would change nothing.
+    /// What is left of it where the last writer wins: the newest version, and all others taken for replaced. Only for showing:
+    /// a store that kept this would lose what nobody has seen.
+    #[must_use]
+    pub fn collapsed(&self) -> Self {
+        let live: BTreeMap<_, _> = self.newest().map(|(dot, version)| (dot, version.clone())).into_iter().collect();
+        Self { known: self.known.clone(), live, past: BTreeMap::new() }
+    }
+
+    /// Whether this set has everything that the other one has: merging that one would change neither what is known nor what
+    /// is live. Names of superseded versions may still differ.
     #[must_use]
     pub fn descends(&self, other: &Self) -> bool {
-        self.known.descends(&other.known)
-            && self.live.keys().all(|dot| other.live.contains_key(dot) || !other.known.covers(*dot))
+        let has_all = self.known.descends(&other.known)
+            && self.live.keys().all(|dot| other.live.contains_key(dot) || !other.known.covers(*dot));
+        if !has_all || self.live.values().all(|version| version.request.is_none()) {
+            return has_all;
+        }
+        // The other one may know that a live version here is there under a greater dot, or was overwritten under another.
+        let mut merged = self.clone();
+        merged.merge(other).is_ok() && merged.live.len() == self.live.len()
     }
 
     /// How the two are ordered: greater is who has everything of the other and more; none if each has something that the
@@ -237,15 +322,21 @@ impl SiblingSet {
         *digest.first_chunk::<16>().expect("a SHA-256 has 32 bytes")
     }
 
-    fn assert_live_is_known(&self) {
+    fn assert_consistent(&self) {
         for dot in self.live.keys() {
             assert!(self.known.covers(*dot), "{dot:?} is live and not known");
+        }
+        for dot in self.past.keys() {
+            assert!(
+                self.known.covers(*dot) && !self.live.contains_key(dot),
+                "{dot:?} is remembered and not superseded"
+            );
         }
     }
 }
 
-fn check_spans(known: &VersionVector) -> Result<(), SpanLimit> {
-    if known.len() > limits::ACTORS_MAX { Err(SpanLimit { found: known.len() }) } else { Ok(()) }
+fn check_spans(known: &VersionVector) -> Result<(), SetLimit> {
+    if known.len() > limits::ACTORS_MAX { Err(SetLimit::Spans { found: known.len() }) } else { Ok(()) }
 }
 
 /// A set as it is stored and travels: a live dot is named by the span that covers it and its number in that span.
@@ -253,6 +344,7 @@ fn check_spans(known: &VersionVector) -> Result<(), SpanLimit> {
 struct Wire<V> {
     known: VersionVector,
     live: Vec<(u32, u64, V)>,
+    past: Vec<(Dot, Remembered)>,
 }
 
 impl Serialize for SiblingSet {
@@ -271,7 +363,8 @@ impl Serialize for SiblingSet {
             }
         }
         assert_eq!(live.len(), self.live.len(), "a live dot is known");
-        Wire { known: self.known.clone(), live }.serialize(serializer)
+        let past = self.past.iter().map(|(dot, remembered)| (*dot, *remembered)).collect();
+        Wire { known: self.known.clone(), live, past }.serialize(serializer)
     }
 }
 
@@ -288,6 +381,9 @@ impl TryFrom<Wire<Version>> for SiblingSet {
     fn try_from(wire: Wire<Version>) -> Result<Self, Malformed> {
         if wire.live.len() > limits::SIBLINGS_WIRE_MAX {
             return Err(Malformed::SiblingCount { found: wire.live.len() });
+        }
+        if wire.past.len() > limits::REQUESTS_WIRE_MAX {
+            return Err(Malformed::RequestCount { found: wire.past.len() });
         }
         let spans: Vec<_> = wire.known.iter().collect();
         let mut live: BTreeMap<Dot, Version> = BTreeMap::new();
@@ -307,7 +403,19 @@ impl TryFrom<Wire<Version>> for SiblingSet {
             }
             live.insert(dot, version);
         }
-        Ok(Self { known: wire.known, live })
+        let mut past = BTreeMap::new();
+        for (dot, remembered) in wire.past {
+            if !wire.known.covers(dot) || live.contains_key(&dot) {
+                return Err(Malformed::NotSuperseded { dot });
+            }
+            if past.last_key_value().is_some_and(|(last, _)| *last >= dot) {
+                return Err(Malformed::DotOrder { dot });
+            }
+            past.insert(dot, remembered);
+        }
+        let mut set = Self { known: wire.known, live, past };
+        set.settle_duplicates();
+        Ok(set)
     }
 }
 
@@ -317,8 +425,9 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::requests::Fate;
     use super::*;
-    use crate::id::ActorId;
+    use crate::id::{ActorId, RequestKey};
 
     const A: ActorId = ActorId(1);
     const B: ActorId = ActorId(2);
@@ -335,11 +444,17 @@ mod tests {
             vector.cover(DotSpan { actor, after, upto });
         }
         let live: BTreeMap<_, _> = live.into_iter().filter(|(dot, _)| vector.covers(*dot)).collect();
-        SiblingSet { known: vector, live }
+        SiblingSet { known: vector, live, past: BTreeMap::new() }
     }
 
     fn dot(actor: ActorId, counter: u64) -> Dot {
         Dot { actor, counter }
+    }
+
+    /// A dot has one name wherever it is seen; some have none, and some share theirs.
+    fn name_of(dot: Dot) -> Option<RequestName> {
+        let number = u128::from(dot.counter % 4);
+        (number > 0).then(|| RequestName::new(RequestKey(number), &VersionVector::new()))
     }
 
     /// Any sets at all, also such as no schedule leads to, and with different versions under one dot.
@@ -347,12 +462,23 @@ mod tests {
         let actor = || prop::sample::select(vec![A, B]);
         let spans = prop::collection::vec((actor(), 0_u64..8, 1_u64..4), 0..5);
         let live = prop::collection::vec((actor(), 1_u64..10, 0_u64..3, prop::option::of("[ab]")), 0..8);
-        (spans, live).prop_map(|(spans, live)| {
+        let past = prop::collection::vec((actor(), 1_u64..10, any::<bool>(), 0_u64..3), 0..6);
+        (spans, live, past).prop_map(|(spans, live, past)| {
             let spans: Vec<_> = spans.into_iter().map(|(actor, after, count)| (actor, after, after + count)).collect();
-            let live = live
-                .into_iter()
-                .map(|(actor, counter, wall, value)| (dot(actor, counter), version(wall, value.as_deref())));
-            set(&spans, live.collect())
+            let live = live.into_iter().map(|(actor, counter, wall, value)| {
+                let dot = dot(actor, counter);
+                (dot, Version { request: name_of(dot), ..version(wall, value.as_deref()) })
+            });
+            let mut set = set(&spans, live.collect());
+            for (actor, counter, overwritten, noticed_ms) in past {
+                let dot = dot(actor, counter);
+                if let Some(name) = name_of(dot).filter(|_| set.is_covered(dot)) {
+                    let fate = if overwritten { Fate::Overwritten } else { Fate::Superseded };
+                    set.past.insert(dot, Remembered { name, fate, noticed_ms });
+                }
+            }
+            set.settle_duplicates();
+            set
         })
     }
 
@@ -364,6 +490,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
         #[test]
         fn merging_is_commutative_associative_and_idempotent(a in any_set(), b in any_set(), c in any_set()) {
             prop_assert_eq!(merged(&a, &b), merged(&b, &a));
@@ -374,6 +502,7 @@ mod tests {
 
         #[test]
         fn the_order_of_sets_is_that_of_merging(a in any_set(), b in any_set()) {
+            // Names are no part of the order.
             let dots = |set: &SiblingSet| (set.known.clone(), set.live.keys().copied().collect::<Vec<_>>());
             let ab = merged(&a, &b);
             prop_assert_eq!(a.descends(&b), dots(&ab) == dots(&a));
@@ -409,7 +538,7 @@ mod tests {
                 wire[at] ^= bits;
             }
             if let Ok(read) = postcard::from_bytes::<SiblingSet>(&wire) {
-                read.assert_live_is_known();
+                read.assert_consistent();
                 let again = postcard::to_allocvec(&read).expect("serializes");
                 prop_assert_eq!(postcard::from_bytes::<SiblingSet>(&again).expect("parses"), read);
             }
@@ -421,7 +550,7 @@ mod tests {
         let known = set(&[(A, 4, 6), (B, 0, 1)], Vec::new()).known;
         let live = |dots: &[(u32, u64)]| {
             let live = dots.iter().map(|&(span, offset)| (span, offset, version(1, None))).collect();
-            SiblingSet::try_from(Wire { known: known.clone(), live })
+            SiblingSet::try_from(Wire { known: known.clone(), live, past: Vec::new() })
         };
         assert_eq!(
             live(&[(0, 1), (0, 2), (1, 1)]).map(|set| set.live().map(|(dot, _)| dot).collect()),
@@ -440,17 +569,36 @@ mod tests {
     }
 
     #[test]
+    fn names_from_outside_are_of_superseded_versions_in_order_and_bounded() {
+        let known = set(&[(A, 0, 20_000)], Vec::new()).known;
+        let past = |dots: &[u64]| {
+            let name = RequestName::new(RequestKey(1), &VersionVector::new());
+            let remembered = Remembered { name, fate: Fate::Superseded, noticed_ms: 0 };
+            let past = dots.iter().map(|counter| (dot(A, *counter), remembered)).collect();
+            SiblingSet::try_from(Wire { known: known.clone(), live: vec![(0, 3, version(1, None))], past })
+        };
+        assert!(past(&[1, 2, 4]).is_ok());
+        assert_eq!(past(&[2, 1]), Err(Malformed::DotOrder { dot: dot(A, 1) }));
+        for counter in [3, 0, 20_001] {
+            assert_eq!(past(&[counter]), Err(Malformed::NotSuperseded { dot: dot(A, counter) }));
+        }
+        let many: Vec<u64> = (4..=10_004).collect();
+        assert!(past(&many[1..]).is_ok());
+        assert_eq!(past(&many), Err(Malformed::RequestCount { found: 10_001 }));
+    }
+
+    #[test]
     fn sets_from_outside_are_bounded() {
         let mut known = VersionVector::new();
         known.cover(DotSpan { actor: A, after: 0, upto: 20_000 });
         let live = |count| (1..=count).map(|offset| (0, offset, version(1, None))).collect();
-        assert!(SiblingSet::try_from(Wire { known: known.clone(), live: live(10_000) }).is_ok());
-        let many = SiblingSet::try_from(Wire { known: known.clone(), live: live(10_001) });
+        assert!(SiblingSet::try_from(Wire { known: known.clone(), live: live(10_000), past: Vec::new() }).is_ok());
+        let many = SiblingSet::try_from(Wire { known: known.clone(), live: live(10_001), past: Vec::new() });
         assert_eq!(many, Err(Malformed::SiblingCount { found: 10_001 }));
 
         let bytes = vec![0; limits::VALUE_BYTES_MAX + 1];
         let large = Version { value: Some(Value::json(bytes)), ..version(1, None) };
-        let large = SiblingSet::try_from(Wire { known, live: vec![(0, 1, large)] });
+        let large = SiblingSet::try_from(Wire { known, live: vec![(0, 1, large)], past: Vec::new() });
         assert_eq!(large, Err(Malformed::ValueLength { length: limits::VALUE_BYTES_MAX + 1 }));
     }
 
@@ -463,7 +611,7 @@ mod tests {
         let mut half = of(0..500);
         assert_eq!(half.merge(&of(500..1_000)), Ok(true));
         let before = half.clone();
-        assert_eq!(half.merge(&of(1_000..1_001)), Err(SpanLimit { found: 1_001 }));
+        assert_eq!(half.merge(&of(1_000..1_001)), Err(SetLimit::Spans { found: 1_001 }));
         assert_eq!(half, before);
     }
 
@@ -489,6 +637,26 @@ mod tests {
         let set =
             set(&[(A, 0, 1), (B, 0, 1)], vec![(dot(A, 1), version(10, Some("1"))), (dot(B, 1), version(10, None))]);
         assert_eq!(set.newest().map(|(dot, _)| dot), Some(dot(A, 1)));
+    }
+
+    #[test]
+    fn whoever_is_told_of_one_version_has_not_seen_its_siblings() {
+        let live = vec![(dot(A, 2), version(10, Some("1"))), (dot(A, 3), version(20, Some("2")))];
+        let set = set(&[(A, 0, 3), (B, 0, 4)], live);
+        let seen = set.context_of(dot(A, 2));
+        let expected = [(A, 0, 2), (B, 0, 4)].map(|(actor, after, upto)| DotSpan { actor, after, upto });
+        assert_eq!(seen.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(set.context_of(dot(B, 1)).get(A), 1, "of a superseded one, neither of the two");
+    }
+
+    #[test]
+    fn the_last_writer_is_the_newest_and_no_context_is_lost() {
+        let live = vec![(dot(A, 1), version(10, Some("1"))), (dot(B, 1), version(20, None))];
+        let both = set(&[(A, 0, 1), (B, 0, 1)], live);
+        let collapsed = both.collapsed();
+        assert_eq!(collapsed.live().map(|(dot, _)| dot).collect::<Vec<_>>(), [dot(B, 1)]);
+        assert!(collapsed.is_deleted(), "a deletion wins as well");
+        assert_eq!(collapsed.context(), both.context());
     }
 
     #[test]

@@ -131,6 +131,23 @@ impl VersionVector {
         true
     }
 
+    /// No longer covers the dot. Says whether it did.
+    pub(super) fn remove(&mut self, dot: Dot) -> bool {
+        let Some(index) = self
+            .spans
+            .iter()
+            .position(|span| span.actor == dot.actor && span.after < dot.counter && dot.counter <= span.upto)
+        else {
+            return false;
+        };
+        let span = self.spans[index];
+        let below = DotSpan { upto: dot.counter - 1, ..span };
+        let above = DotSpan { after: dot.counter, ..span };
+        let left = [below, above].into_iter().filter(|part| part.after < part.upto);
+        self.spans.splice(index..=index, left);
+        true
+    }
+
     /// Covers everything that the other one covers. Says whether any of it is new.
     pub fn merge(&mut self, other: &Self) -> bool {
         other.iter().filter(|span| self.cover(*span)).count() > 0

@@ -248,3 +248,80 @@ mod fixed {
         <[u8; 8]>::deserialize(deserializer).map(|bytes| Position(u64::from_be_bytes(bytes)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn slice() -> Slice {
+        Slice::try_from(5).expect("a slice")
+    }
+
+    fn at(step: u64) -> Position {
+        Position(slice().first().0 + step)
+    }
+
+    fn entry(step: u64) -> Entry {
+        Entry { at: at(step), digest: Digest(step) }
+    }
+
+    fn listing(first: u64, last: u64, entries: &[u64]) -> Listing {
+        Listing { first: at(first), last: at(last), entries: entries.iter().map(|step| entry(*step)).collect() }
+    }
+
+    fn node(level: u8, index: u16) -> TreeNode {
+        TreeNode::try_from((level, index)).expect("a node")
+    }
+
+    fn below(node: TreeNode, occupied: u16, digests: usize) -> NodeDigests {
+        NodeDigests { node, occupied, digests: vec![Digest(1); digests] }
+    }
+
+    #[test]
+    fn questions_that_no_member_asks_are_refused() {
+        let entries: Vec<u64> = (0..=u64::from(limits::EXCHANGE_ENTRIES_MAX)).collect();
+        let nodes =
+            (0..=u16::try_from(limits::EXCHANGE_NODES_MAX).expect("few")).map(|index| below(node(2, index), 0, 0));
+        for (question, good) in [
+            (Question::Root(Sum::EMPTY), true),
+            (Question::Below(vec![below(node(1, 3), 0b101, 2), below(node(2, 0), 0, 0)]), true),
+            (Question::Below(vec![below(node(1, 3), 0b101, 1)]), false),
+            (Question::Below(vec![below(node(2, 0), 0, 0), below(node(1, 3), 0, 0)]), false),
+            (Question::Below(vec![below(node(3, 0), 0, 0)]), false),
+            (Question::Below(nodes.collect()), false),
+            (Question::Entries(vec![listing(0, 9, &[1, 9]), listing(10, 20, &[])]), true),
+            (Question::Entries(vec![listing(0, 9, &[9, 1])]), false),
+            (Question::Entries(vec![listing(0, 9, &[1, 1])]), false),
+            (Question::Entries(vec![listing(0, 9, &[10])]), false),
+            (Question::Entries(vec![listing(0, 9, &[]), listing(9, 20, &[])]), false),
+            (Question::Entries(vec![listing(9, 0, &[])]), false),
+            (Question::Entries(vec![listing(0, 2_000, &entries)]), false),
+            (
+                Question::Entries(vec![listing(0, u64::MAX >> 6, &[]), listing((u64::MAX >> 6) + 1, 1 << 59, &[])]),
+                false,
+            ),
+            (Question::Again(vec![entry(1), entry(2)]), true),
+            (Question::Again(vec![entry(2), entry(1)]), false),
+            (Question::Again(vec![entry(1 << 60)]), false),
+        ] {
+            assert_eq!(question.validate(slice()).is_ok(), good, "{question:?}");
+        }
+    }
+
+    #[test]
+    fn findings_that_answer_nothing_are_refused() {
+        let key = Key::new("key").expect("a good key");
+        let place = Position::of(&key);
+        let object = || vec![(key.clone(), SiblingSet::default())];
+        for (finding, good) in [
+            (Finding::Again { looked: 1, differing: vec![place], objects: object() }, true),
+            (Finding::Again { looked: 1, differing: vec![], objects: object() }, false),
+            (Finding::Again { looked: 1, differing: vec![place, place], objects: object() }, false),
+            (Finding::Below(vec![0; limits::EXCHANGE_NODES_MAX + 1]), false),
+        ] {
+            assert_eq!(finding.validate(place.slice()).is_ok(), good, "{finding:?}");
+        }
+    }
+}

@@ -56,9 +56,13 @@ pub struct ConfigText(pub ClusterConfig);
 
 impl core::fmt::Display for ConfigText {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let ClusterConfig { name, replication, placement } = &self.0;
+        let ClusterConfig { name, replication, placement, strategies } = &self.0;
         let (n, r, w) = (replication.n, replication.r, replication.w);
-        write!(f, "cluster {name}, replication factor {n}, read quorum {r}, write quorum {w}, placement {placement}")
+        write!(
+            f,
+            "cluster {name}, replication factor {n}, read quorum {r}, write quorum {w}, placement {placement}, "
+        )?;
+        write!(f, "strategy {strategies}")
     }
 }
 

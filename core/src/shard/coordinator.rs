@@ -10,6 +10,7 @@ use super::mint::decode_context;
 use super::operation::{Operation as Coordination, Origin, Stage};
 use super::round::View;
 use super::{Operation, Output, Reply, Request, Shard};
+use crate::config::Strategy;
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::Position;
@@ -29,13 +30,24 @@ impl<S: Storage> Shard<S> {
         let timeout = request.timeout.unwrap_or(self.start.config.request_timeout);
         let deadline = self.effects.now + timeout;
         let cause = self.effects.cause;
-        let operation =
-            Coordination { origin, request, cause, deadline, due: deadline, stage: Stage::Queued, replacing: None };
+        let (due, stage, value_bytes) = (deadline, Stage::Queued, request.value_bytes());
+        let operation = Coordination {
+            origin,
+            request,
+            cause,
+            deadline,
+            due,
+            stage,
+            replacing: None,
+            value_bytes,
+            disk_full: false,
+        };
         if let Err(error) = self.admit(&operation) {
             return self.reply(&operation, Err(error));
         }
         let id = self.new_request();
         self.timers.insert((deadline, id));
+        self.value_bytes += value_bytes;
         self.operations.insert(id, operation);
         self.route(id);
     }
@@ -49,7 +61,8 @@ impl<S: Storage> Shard<S> {
             return Err(RequestError::NotReady { reason });
         };
         operation.request.validate(picture.config.replication.n.get(), self.start.config.value_bytes_max)?;
-        if self.operations.len() >= limits::REQUESTS_MAX {
+        let value_bytes = self.value_bytes.saturating_add(operation.value_bytes);
+        if self.operations.len() >= limits::REQUESTS_MAX || value_bytes > limits::VALUE_BYTES_UNDER_WAY_MAX {
             return Err(RequestError::Overloaded);
         }
         if let Operation::Write { context: Some(context), .. } = &operation.request.operation {
@@ -70,7 +83,12 @@ impl<S: Storage> Shard<S> {
         }
         match &operation.request.operation {
             Operation::Get => self.begin_reading(id),
-            Operation::Write { context: Some(_), request_key: None, .. } => self.begin_writing(id, None),
+            // What the last writer wins over, and whether a named write is here already, must be read first.
+            Operation::Write { context: Some(_), request_key: None, .. }
+                if picture.config.strategies.of(&key) == Strategy::Siblings =>
+            {
+                self.begin_writing(id, None);
+            }
             Operation::Write { .. } => self.take_turn(id, key),
         }
     }
@@ -165,6 +183,7 @@ impl<S: Storage> Shard<S> {
         if let Some(round) = operation.round() {
             self.rounds.remove(&round.name);
         }
+        self.value_bytes -= operation.value_bytes;
         self.timers.remove(&(operation.due, id));
         self.leave_turn(id, &operation.request.key);
         Some(operation)

@@ -6,6 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::mint::forgotten_dots;
 use super::round::merge_all;
 use super::{Shard, rows};
 use crate::causality::SiblingSet;
@@ -171,6 +172,9 @@ impl<S: Storage> Shard<S> {
                 if let Some(issuer) = self.issuers.get_mut(&Position::of(key).slice()) {
                     // What was damaged may have been the only copy of dots of this very store.
                     issuer.forgot();
+                    if let Some(forgotten) = forgotten_dots(issuer, merged, &self.start.config) {
+                        self.tell(forgotten);
+                    }
                 }
                 self.store_over_damaged(key, merged)?;
                 self.exchanges.numbers.objects_healed += 1;

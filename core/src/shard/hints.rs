@@ -83,13 +83,8 @@ impl Hints {
     }
 
     /// For whom there are hints of a slice.
-    fn targets_in(&self, slice: Slice) -> impl Iterator<Item = &NodeId> {
+    pub(super) fn targets_in(&self, slice: Slice) -> impl Iterator<Item = &NodeId> {
         self.by_slice.get(&slice).into_iter().flat_map(BTreeMap::keys)
-    }
-
-    /// Whether there is any hint of a slice.
-    pub(super) fn has_any_in(&self, slice: Slice) -> bool {
-        self.by_slice.contains_key(&slice)
     }
 
     pub(super) fn added(&mut self, slice: Slice, target: &NodeId) {
@@ -149,7 +144,7 @@ impl<S: Storage> Shard<S> {
         let held = self.hint(target, key).map_err(Refusal::Storage)?;
         let is_new = held.is_none();
         let mut hint = held.unwrap_or(Hint { owners, set: SiblingSet::default() });
-        if hint.set.is_covered(fresh) {
+        if set.contains(fresh) && hint.set.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
         }
@@ -163,6 +158,7 @@ impl<S: Storage> Shard<S> {
             return Err(Refusal::HintsFull);
         }
         if rows::merge(&mut hint.set, set).map_err(Refusal::Storage)? {
+            hint.set.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
             let mut batch = Batch::default();
             let row = postcard::to_allocvec(&hint).expect("every hint has a stored form");
             let place = place(target, key);

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use super::barrier::Then;
 use super::operation::{Stage, Write};
 use super::{Operation, Output, Picture, Shard, rows};
-use crate::causality::{self, Dot, IssueError, Issuer, SiblingSet, Version, VersionVector};
-use crate::config::Config;
+use crate::causality::{self, IssueError, Issuer, RequestName, SiblingSet, Version, VersionVector};
+use crate::config::{Config, Strategy};
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
-use crate::id::{Key, RequestId, RequestKey};
+use crate::id::{Key, RequestId};
 use crate::limits;
 use crate::node::{FromShard, NodeEvent};
 use crate::planted::PlantedBug;
@@ -48,11 +48,14 @@ impl<S: Storage> Shard<S> {
             }
             rows::merge(&mut set, seen).map_err(RequestError::Storage)?;
         }
-        if let Some(dot) = retried(&set, request_key).filter(|_| again.is_none()) {
-            let seen = set.context().clone();
-            return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen })));
+        set.forget_requests(wall, self.start.config.repair.request_memory);
+        let retried = request_key.filter(|_| again.is_none()).and_then(|name| set.find_request(name));
+        if let Some(dot) = retried {
+            // Nothing is minted: the replicas are sent what there is, until enough of them hold the write.
+            let seen = set.context_of(dot);
+            return Ok(Minted::Fresh(Box::new(Write { set, fresh: dot, seen, again: true })));
         }
-        let replaces = match (&context, seen) {
+        let mut replaces = match (&context, seen) {
             _ if again.is_some() => again.unwrap_or_default(),
             (Some(context), _) => {
                 let mut context = decode_context(&picture, &key, context)?;
@@ -62,6 +65,10 @@ impl<S: Storage> Shard<S> {
             (None, Some(seen)) => seen.context().clone(),
             (None, None) => VersionVector::default(),
         };
+        if picture.config.strategies.of(&key) == Strategy::Lww {
+            // The last writer wins over all that is here, whatever it has seen and whatever the stamps say.
+            replaces.merge(set.context());
+        }
         check_siblings(&set, &replaces)?;
         let known = set.context().get(issuer.actor()).max(replaces.get(issuer.actor()));
         let floor = known.max(sealed.unwrap_or(0));
@@ -76,12 +83,14 @@ impl<S: Storage> Shard<S> {
             // A stamp too far ahead is somebody's broken clock: it orders nothing here.
             let _ = self.clock.observe(version.stamp, wall);
         }
-        let version = Version { stamp: self.clock.now(wall), value, request: request_key };
+        let request = request_key.map(|name| RequestName::new(name, &replaces));
+        let version = Version { stamp: self.clock.now(wall), value, request };
         // The dot is above all that is covered, so this fails only on a context of more actors than a key can have.
         set.update(&replaces, fresh, version).map_err(|error| RequestError::InvalidContext(error.to_string()))?;
         let due = issuer.lease_due();
         if let Some(upto) = due {
-            self.lease(slice, upto);
+            // The block in use is not used up: the next write tries again, and the failure is on the trace.
+            let _ = self.lease(slice, upto);
         }
         self.effects.event(|| EventKind::Minted { key: key.clone(), dot: fresh.dot(), replaces: replaces.clone() });
         let siblings = set.values().len();
@@ -91,20 +100,20 @@ impl<S: Storage> Shard<S> {
         }
         let mut seen = replaces;
         seen.insert(fresh.dot());
-        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen })))
+        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen, again: false })))
     }
 
     /// Reserves dots durably; writes that need them go on then.
-    pub(super) fn lease(&mut self, slice: Slice, upto: u64) {
+    pub(super) fn lease(&mut self, slice: Slice, upto: u64) -> Result<(), StorageError> {
         if self.leasing.get(&slice).is_some_and(|under_way| *under_way >= upto) {
-            return;
+            return Ok(());
         }
         let mut batch = Batch::default();
         rows::put_lease(&mut batch, slice, self.start.actor, upto);
-        if let Ok(seq) = self.apply(batch) {
-            self.leasing.insert(slice, upto);
-            self.barrier.wait(seq, None, Then::Leased { slice, upto });
-        }
+        let seq = self.apply(batch)?;
+        self.leasing.insert(slice, upto);
+        self.barrier.wait(seq, None, Then::Leased { slice, upto });
+        Ok(())
     }
 
     pub(super) fn on_leased(&mut self, slice: Slice, upto: u64) {
@@ -137,12 +146,6 @@ pub(super) fn forgotten_dots(issuer: &Issuer, set: &SiblingSet, config: &Config)
     let trusting = config.has_bug(PlantedBug::ReuseDot) || config.has_bug(PlantedBug::TrustOldCopy);
     let forgotten = set.context().get(issuer.actor()) > issuer.issued() && !trusting;
     forgotten.then(|| FromShard::Forgotten { actor: issuer.actor() })
-}
-
-/// The dot of a write with this request key that the set still shows: the same write, sent again.
-fn retried(set: &SiblingSet, request_key: Option<RequestKey>) -> Option<Dot> {
-    let wanted = request_key?;
-    set.live().find(|(_, version)| version.request == Some(wanted)).map(|(dot, _)| dot)
 }
 
 /// A write may not add a sibling to a key that has as many as it may have. One that replaces some may.

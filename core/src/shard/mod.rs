@@ -165,6 +165,8 @@ pub struct Shard<S> {
     barrier: Barrier,
     next_request: u64,
     operations: BTreeMap<RequestId, Coordination>,
+    /// Bytes of values that they hold.
+    value_bytes: u64,
     timers: BTreeSet<(Time, RequestId)>,
     /// The request that a round belongs to.
     rounds: BTreeMap<RequestId, RequestId>,
@@ -218,6 +220,7 @@ impl<S: Storage> Shard<S> {
             forward_latency: Latency::default(),
             delivery: Delivery::new(now, &hints),
             hints,
+            value_bytes: 0,
             timers: BTreeSet::new(),
             turns: BTreeMap::new(),
             synced: rows.synced,

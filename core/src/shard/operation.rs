@@ -36,6 +36,10 @@ pub(super) struct Operation {
     /// What a write replaces that gets a second dot, because an owner has sealed the first: what the first one replaced,
     /// and the first one itself.
     pub(super) replacing: Option<VersionVector>,
+    /// Bytes of values that it has brought and been answered.
+    pub(super) value_bytes: u64,
+    /// Whether a replica had no room for it.
+    pub(super) disk_full: bool,
 }
 
 /// What it waits for.
@@ -63,6 +67,8 @@ pub(super) struct Write {
     /// What the writer has seen once it is told: what it replaced, and its own dot. Not the whole set, whose other
     /// siblings it has not seen.
     pub(super) seen: VersionVector,
+    /// Whether the write was there already, under the name that its client gave it: then nothing was minted.
+    pub(super) again: bool,
 }
 
 impl Operation {

@@ -8,12 +8,13 @@ use super::operation::Stage;
 use super::round::View;
 use super::{LATE_ANSWERS, Shard, Success};
 use crate::causality::{self, SiblingSet, VersionVector};
+use crate::config::Strategy;
 use crate::error::RequestError;
 use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
 use crate::id::RequestId;
 use crate::message::ShardMessage;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn note_quorum(&mut self, id: RequestId) {
@@ -45,11 +46,21 @@ impl<S: Storage> Shard<S> {
             self.note_quorum(id);
             self.leave_turn_of(id);
         }
-        let success = self.success(id, set, &seen);
+        let success = self.success(id, self.shown(id, set), &seen);
         let operation = self.operations[&id].clone();
         self.reply(&operation, Ok(success));
         self.reschedule(id);
         self.judge(id);
+    }
+
+    /// What of a set a reader is shown.
+    fn shown(&self, id: RequestId, set: SiblingSet) -> SiblingSet {
+        let picture = self.picture.as_ref().expect("requests come after the picture");
+        let request = &self.operations[&id].request;
+        match picture.config.strategies.of(&request.key) {
+            Strategy::Lww if request.kind() == OperationKind::Get => set.collapsed(),
+            Strategy::Lww | Strategy::Siblings => set,
+        }
     }
 
     fn success(&mut self, id: RequestId, set: SiblingSet, seen: &VersionVector) -> Success {
@@ -88,6 +99,9 @@ impl<S: Storage> Shard<S> {
         self.effects.event_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
         let replicas = picture.rings.all.preference_list(at).primaries().to_vec();
         let write = kind != OperationKind::Get;
+        if write && self.operations[&id].disk_full {
+            return self.end(id, Err(RequestError::Storage(StorageError::Full)));
+        }
         self.end(id, Err(RequestError::QuorumNotMet { write, needed, primaries, answers, replicas }));
     }
 
@@ -103,7 +117,9 @@ impl<S: Storage> Shard<S> {
         self.effects.cause = operation.cause;
         let merged = round.merged();
         for (replica, set) in round.sets {
-            if set == merged || !owners.contains(&replica) {
+            // Names of old requests may differ, for each store forgets them by its own clock.
+            let is_behind = !set.descends(&merged) || set.live().ne(merged.live());
+            if !is_behind || !owners.contains(&replica) {
                 continue;
             }
             self.effects.event(|| EventKind::Repaired { key: key.clone(), replica: replica.clone() });

@@ -68,10 +68,10 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Merges a coordinator's write, unless its fresh dot is superseded by what is held, or sealed: then the write would
-    /// vanish.
+    /// vanish. A retry may be of a write that its coordinator knows to be superseded: that one is not fresh.
     fn merge_fresh(&mut self, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
         let held = self.load(key).map_err(Refusal::Storage)?;
-        if held.is_covered(fresh) && !held.contains(fresh) {
+        if set.contains(fresh) && held.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
         }
@@ -102,6 +102,7 @@ impl<S: Storage> Shard<S> {
         if (before.is_empty() && set.is_empty()) || !rows::merge(&mut merged, &set)? {
             return Ok(before);
         }
+        merged.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
         self.store(key, &before, &merged)?;
         Ok(merged)
     }

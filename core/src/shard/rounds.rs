@@ -11,13 +11,14 @@ use super::operation::{Operation as Coordination, Stage};
 use super::round::{Needs, Question, Round, Standing, View};
 use super::{Operation, RETRY_INTERVAL, RETRY_SOON, Shard};
 use crate::causality::SiblingSet;
+use crate::error::RequestError;
 use crate::error::StandIn;
 use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
 use crate::id::{NodeId, RequestId};
 use crate::message::{Answer, Refusal, ShardMessage};
 use crate::node::FromShard;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
     pub(super) fn begin_reading(&mut self, id: RequestId) {
@@ -40,10 +41,18 @@ impl<S: Storage> Shard<S> {
             }
             Ok(Minted::LeaseNeeded { slice, upto }) => {
                 self.enter(id, Stage::Leasing { seen });
-                self.lease(slice, upto);
+                if let Err(error) = self.lease(slice, upto) {
+                    self.end(id, Err(RequestError::Storage(error)));
+                }
             }
             Err(error) => self.end(id, Err(error)),
         }
+    }
+
+    /// Counts bytes of values that a request has been answered.
+    fn hold_bytes(&mut self, id: RequestId, bytes: u64) {
+        self.operations.get_mut(&id).expect("it is under way").value_bytes += bytes;
+        self.value_bytes += bytes;
     }
 
     fn begin_round(&mut self, id: RequestId, needs: Needs, stage: impl FnOnce(Box<Round>) -> Stage) {
@@ -113,8 +122,11 @@ impl<S: Storage> Shard<S> {
         match result {
             Ok(Answer::Holds { set, synced }) if !round.is_write() => {
                 let took = round.waited_for(from, now).filter(|_| *from != self.start.node);
+                let value_bytes = if round.sets.contains_key(from) { 0 } else { set.value_bytes() };
                 let is_vote = round.take(from, set, synced);
+                let held = if round.sets.contains_key(from) { value_bytes } else { 0 };
                 took.into_iter().for_each(|took| self.replica_latency.note(took));
+                self.hold_bytes(id, held);
                 if is_vote {
                     self.note_vote(from, id);
                 }
@@ -126,7 +138,11 @@ impl<S: Storage> Shard<S> {
                 self.note_vote(from, id);
             }
             Ok(_) | Err(Refusal::NotSynced) => return,
-            Err(Refusal::Storage(_) | Refusal::HintsFull) => round.refuse(from),
+            Err(Refusal::Storage(error)) => {
+                round.refuse(from);
+                self.operations.get_mut(&id).expect("it is under way").disk_full |= error == StorageError::Full;
+            }
+            Err(Refusal::HintsFull) => round.refuse(from),
             Err(Refusal::Sealed) => return self.on_sealed_dot(id),
             Err(Refusal::Layout(theirs)) => return self.on_layout_refusal(from, id, theirs),
             Err(Refusal::CoveredDot(held)) => return self.on_covered_dot(from, id, &held),
@@ -173,28 +189,26 @@ impl<S: Storage> Shard<S> {
         let Stage::Writing { round, write } = &mut operation.stage else { return };
         let issuer = &self.issuers[&Position::of(&key).slice()];
         let own = write.fresh.actor == issuer.actor();
-        if own && held.context().get(issuer.actor()) <= issuer.issued() {
+        if own && !write.again && held.context().get(issuer.actor()) <= issuer.issued() {
             if round.count(from) {
                 self.note_vote(from, id);
                 self.advance(id);
             }
             return;
         }
-        if !round.replied && self.merge(&key, held).is_ok() {
-            self.begin_writing(id, Some(held.clone()));
-        }
-    }
-
-    /// An owner has promised to take no write under this dot any more. The write gets another one, which replaces the
-    /// version under the first.
-    fn on_sealed_dot(&mut self, id: RequestId) {
-        let operation = self.operations.get_mut(&id).expect("it is under way");
-        let Stage::Writing { round, write } = &operation.stage else { return };
-        if round.replied || round.linger_until.is_some() {
+        if round.replied {
             return;
         }
-        operation.replacing = Some(write.seen.clone());
-        self.begin_writing(id, None);
+        // A write that was there already is superseded, and is told to be so. A refused dot keeps the name, so that a retry
+        // finds it, and the write goes on without.
+        if !write.again
+            && let Operation::Write { request_key, .. } = &mut operation.request.operation
+        {
+            *request_key = None;
+        }
+        if self.merge(&key, held).is_ok() {
+            self.begin_writing(id, Some(held.clone()));
+        }
     }
 
     /// Asks fallbacks where owners cannot answer, and goes on with the request if its round allows it.
@@ -228,6 +242,18 @@ impl<S: Storage> Shard<S> {
             });
         }
         self.put_question(id, enlisted.into_iter().map(|pair| pair.fallback).collect());
+    }
+
+    /// An owner has promised to take no write under this dot any more. The write gets another one, which replaces the
+    /// version under the first.
+    fn on_sealed_dot(&mut self, id: RequestId) {
+        let operation = self.operations.get_mut(&id).expect("it is under way");
+        let Stage::Writing { round, write } = &operation.stage else { return };
+        if round.replied || round.linger_until.is_some() {
+            return;
+        }
+        operation.replacing = Some(write.seen.clone());
+        self.begin_writing(id, None);
     }
 
     /// Goes on with the request if its round allows it.

@@ -70,7 +70,7 @@ enum Uncounted {
 }
 
 impl SliceTree {
-    /// Reads the leaves of a slice. `holds_objects` says whether there is anything that should be in them.
+    /// Reads the leaves of a slice. `holds_objects` says whether there is anything to be in them.
     pub(super) fn read<S: Storage>(
         storage: &S,
         slice: Slice,
@@ -98,8 +98,9 @@ impl SliceTree {
                 None => break,
             }
         }
-        let missing = holds_objects && slice_tree.tree.sum(TreeNode::ROOT).is_empty();
-        slice_tree.rebuild = (broken || missing).then(|| Rebuild::new(slice, now, marked));
+        // All of the one and nothing of the other: somebody has cleared a space.
+        broken |= holds_objects == slice_tree.tree.sum(TreeNode::ROOT).is_empty();
+        slice_tree.rebuild = broken.then(|| Rebuild::new(slice, now, marked));
         Ok(slice_tree)
     }
 

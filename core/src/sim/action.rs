@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Placement, Repair, Replication, Timing};
+use crate::config::{Placement, Repair, Replication, Strategies, Timing};
 use crate::id::{Key, NodeId, RequestKey};
 use crate::planted::PlantedBug;
 
@@ -31,6 +31,8 @@ pub struct Setting {
     pub timing: Timing,
     /// Repair in the background, at every node.
     pub repair: Repair,
+    /// What concurrent writes become.
+    pub strategies: Strategies,
     /// A bug put in on purpose, which only a build with the feature `planted` carries out: other builds read the schedule
     /// and run it without the bug.
     pub planted: Option<PlantedBug>,
@@ -50,6 +52,7 @@ impl Default for Setting {
             sync_max: Duration::from_millis(2),
             timing: Timing::default(),
             repair: Repair::default(),
+            strategies: Strategies::default(),
             planted: None,
             trace: true,
         }

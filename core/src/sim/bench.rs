@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Action, ClientOperation, RequestOptions, Setting};
-use super::host::node_name;
+use super::host::name_of;
 use super::world::World;
 use crate::id::{Key, NodeId};
 use crate::rng::Rng;
@@ -33,17 +33,19 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A cluster of so many nodes, with the quorums and the placement of a new one, in which every node is ready. Events are
+    /// A cluster of so many nodes, at least one, with the quorums and the placement of a new one, in which every node is ready. Events are
     /// judged and not kept.
     ///
     /// # Panics
     /// When the nodes do not find each other in ten simulated minutes, which would be a fault of the program.
     #[must_use]
-    pub fn new(nodes: u8) -> Self {
-        let setting = Setting { nodes, ..Setting::default() };
+    pub fn new(nodes: u16) -> Self {
+        let setting = Setting { nodes: 1, ..Setting::default() };
+        let mut world = World::new(&setting);
+        (1..nodes).for_each(|_| world.grow());
         let mut bench = Self {
-            world: World::new(&setting),
-            nodes: (0..nodes).map(node_name).collect(),
+            world,
+            nodes: (0..nodes).map(name_of).collect(),
             rng: Rng::labelled(setting.seed, "bench"),
             operations: 0,
             things: 0,

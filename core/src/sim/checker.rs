@@ -247,11 +247,10 @@ fn has_quorum(success: &Success, needed: u8) -> bool {
     answered >= usize::from(needed).min(owners.len())
 }
 
-/// The name of the write that was acknowledged: of what its coordinator stored, what the client called by its own name for
-/// it, or else the one live version that the client has seen once it is told. The others it has not.
+/// The name of the write that was acknowledged: of what its coordinator stored, what has the client's own name for it,
+/// or else the one live version that the client has seen once it is told. The others it has not.
 fn dot_of(key: &Key, success: &Success, named: Option<RequestKey>, secret: &ContextSecret) -> Option<Dot> {
-    let by_name = |named| success.set.live().find(|(_, version)| version.request == Some(named)).map(|(dot, _)| dot);
-    if let Some(dot) = named.and_then(by_name) {
+    if let Some(dot) = named.and_then(|named| success.set.find_request(named)) {
         return Some(dot);
     }
     let seen = causality::decode(secret, key, &success.context).ok()?;

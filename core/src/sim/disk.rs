@@ -36,6 +36,11 @@ impl SimStore {
         &self.memory
     }
 
+    /// The rows, to be damaged by hand.
+    pub(super) const fn memory_mut(&mut self) -> &mut MemoryStore {
+        &mut self.memory
+    }
+
     /// Makes everything up to a batch durable; says how far durability reaches.
     pub(super) fn sync(&mut self, upto: Seq) -> Seq {
         self.memory.sync(upto)

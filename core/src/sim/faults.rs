@@ -139,6 +139,10 @@ impl World {
             }
         }
         let mut losses = self.checker.losses.clone();
+        losses.keep_damaged(|store, key| {
+            let store = self.hosts[store].store_of(Position::of(key).slice());
+            shard::held(store.memory(), key).is_err()
+        });
         let may = losses.lose(host, scope, |key, dot| self.owners_that_have(key, dot));
         self.checker.losses = losses;
         may

@@ -38,7 +38,12 @@ const SYNC_MIN: Duration = Duration::from_micros(500);
 /// Never: every such name is a node id.
 #[must_use]
 pub fn node_name(index: u8) -> NodeId {
-    let letter = char::from(b'A' + index % 26);
+    name_of(index.into())
+}
+
+/// As [`node_name`], for worlds that are larger than anybody can draw.
+pub(super) fn name_of(index: u16) -> NodeId {
+    let letter = char::from(b'A' + u8::try_from(index % 26).expect("below 26"));
     let name = if index < 26 { format!("{letter}") } else { format!("{letter}{}", index / 26) };
     NodeId::new(&name).expect("a letter and a number are a node id")
 }
@@ -158,6 +163,7 @@ impl Host {
         let cluster = ClusterConfig {
             replication: setting.replication,
             placement: setting.placement,
+            strategies: setting.strategies.clone(),
             ..ClusterConfig::default()
         };
         let config = Config {
@@ -479,6 +485,11 @@ impl Host {
             }
             None => self.disks.iter_mut().collect(),
         }
+    }
+
+    /// The rows of every disk, to be damaged by hand.
+    pub(super) fn memories_mut(&mut self) -> Vec<&mut MemoryStore> {
+        self.stores_mut().into_iter().map(SimStore::memory_mut).collect()
     }
 
     /// The store that holds a slice, whether a process runs on it or not.

@@ -35,12 +35,14 @@ struct Open {
 pub(super) struct Losses {
     /// W-1.
     each_write: usize,
-    /// Stores that may be pulling what they lost at one time: a store that does so needs others that do not.
+    /// Stores that may be without what they lost at one time: each of them gets it back from others that have it.
     at_once: usize,
     promises: BTreeMap<Key, Vec<Promise>>,
     open: BTreeMap<Token, Open>,
     /// Stores that lost everything and have not been seen whole since.
     pulling: BTreeSet<HostIndex>,
+    /// Rows that were damaged and have not been seen whole since.
+    damaged: BTreeSet<(HostIndex, Key)>,
 }
 
 /// What may be lost.
@@ -60,7 +62,14 @@ impl Losses {
         // A store pulls from so many others that every earlier quorum has one of them: with fewer quorums' worth of whole
         // stores it would wait for one that waits for it.
         let at_once = (w - 1).min((r.min(w) - 1).max(1));
-        Self { each_write: w - 1, at_once, promises: BTreeMap::new(), open: BTreeMap::new(), pulling: BTreeSet::new() }
+        Self {
+            each_write: w - 1,
+            at_once,
+            promises: BTreeMap::new(),
+            open: BTreeMap::new(),
+            pulling: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+        }
     }
 
     /// A client sends a write.
@@ -99,6 +108,18 @@ impl Losses {
         self.pulling.remove(&store);
     }
 
+    /// Gives up what is whole again of the rows that were damaged.
+    pub(super) fn keep_damaged(&mut self, is_damaged: impl Fn(HostIndex, &Key) -> bool) {
+        self.damaged.retain(|(store, key)| is_damaged(*store, key));
+    }
+
+    /// Stores that are not whole, as far as it touches what is lost.
+    fn not_whole(&self, scope: &Scope) -> BTreeSet<HostIndex> {
+        let touches = |key: &Key| !matches!(scope, Scope::Key(only) if only != key);
+        let damaged = self.damaged.iter().filter(|(_, key)| touches(key)).map(|(store, _)| *store);
+        damaged.chain(self.pulling.iter().copied()).collect()
+    }
+
     /// Whether a store may lose so much, and if so, notes that it does. `owners` gives the owners of a key if all of them
     /// have the write on their disks, or one that replaced it.
     pub(super) fn lose(
@@ -108,8 +129,8 @@ impl Losses {
         owners: impl Fn(&Key, Dot) -> Option<BTreeSet<HostIndex>>,
     ) -> bool {
         let touches = |key: &Key| !matches!(scope, Scope::Key(only) if only != key);
-        let others_pulling = self.pulling.iter().filter(|other| **other != store).count();
-        if *scope == Scope::Store && others_pulling >= self.at_once {
+        let others_not_whole = self.not_whole(scope).into_iter().filter(|other| *other != store).count();
+        if *scope != Scope::Some && others_not_whole >= self.at_once {
             return false;
         }
         let may = |lost: &BTreeSet<HostIndex>| lost.len() + usize::from(!lost.contains(&store)) <= self.each_write;
@@ -136,8 +157,10 @@ impl Losses {
             let broken = promises.iter_mut().filter(|promise| promise.stores.contains(&store));
             broken.for_each(|promise| _ = promise.lost.insert(store));
         }
-        if *scope == Scope::Store {
-            self.pulling.insert(store);
+        match scope {
+            Scope::Key(key) => _ = self.damaged.insert((store, key.clone())),
+            Scope::Some => {}
+            Scope::Store => _ = self.pulling.insert(store),
         }
         true
     }
@@ -175,14 +198,14 @@ mod tests {
         for (n, r, w, stores, allowed) in [
             (3, 2, 2, &[A, B][..], &[true, false, false][..]),
             (3, 2, 2, &[A, B, C], &[true, false, false]),
-            (3, 2, 2, &[A], &[true, true, true]),
-            (3, 3, 1, &[A], &[false, true, true]),
+            (3, 2, 2, &[A], &[true]),
+            (3, 3, 1, &[A], &[false]),
             (5, 3, 3, &[A, B, C], &[true, true, false]),
         ] {
             let mut losses = promised(n, r, w, stores);
             let given: Vec<bool> =
                 [A, B, C].into_iter().map(|store| losses.lose(store, &Scope::Key(key()), NOT_EVERYWHERE)).collect();
-            assert_eq!(given[..stores.len()], allowed[..stores.len()], "{n}, {r}, {w}, {stores:?}");
+            assert_eq!(given[..stores.len()], *allowed, "{n}, {r}, {w}, {stores:?}");
             let other = Scope::Key(Key::new("other").expect("a good key"));
             assert!(losses.lose(A, &other, NOT_EVERYWHERE), "of another key nothing was promised");
         }
@@ -225,5 +248,16 @@ mod tests {
         losses.is_whole(A);
         assert!(losses.lose(B, &Scope::Store, NOT_EVERYWHERE));
         assert_eq!(losses.pulling().collect::<Vec<_>>(), [B]);
+    }
+
+    #[test]
+    fn a_row_that_is_damaged_is_whole_elsewhere() {
+        let mut losses = Losses::new(Replication::default());
+        assert!(losses.lose(A, &Scope::Key(key()), NOT_EVERYWHERE));
+        for scope in [Scope::Key(key()), Scope::Store] {
+            assert!(!losses.lose(B, &scope, NOT_EVERYWHERE));
+        }
+        losses.keep_damaged(|_, _| false);
+        assert!(losses.lose(B, &Scope::Store, NOT_EVERYWHERE));
     }
 }

@@ -1,7 +1,7 @@
 //! What happened and what was done, as sentences in the past tense, each with how much it matters to somebody who asks why
-//! a promise was broken. Looks at one thing at a time and remembers nothing but which version of a key is which.
+//! a promise was broken. Looks at one thing at a time and remembers only what makes them shorter.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -24,39 +24,44 @@ pub(super) enum Weight {
     Detail,
 }
 
-/// Numbers the versions of each key in the order in which they were made: dots are no names for people.
+/// What sentences need to know of what was told before.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Versions(BTreeMap<Key, Vec<Dot>>);
+pub(super) struct Told {
+    /// The versions of each key in the order in which they were made, which numbers them: dots are no names for people.
+    versions: BTreeMap<Key, Vec<Dot>>,
+    /// How many owners the ring had.
+    owners: BTreeSet<u32>,
+}
 
-impl Versions {
+impl Told {
     /// The number of a version that has just been made.
-    pub(super) fn add(&mut self, key: &Key, dot: Dot) -> usize {
-        let dots = self.0.entry(key.clone()).or_default();
+    fn add(&mut self, key: &Key, dot: Dot) -> usize {
+        let dots = self.versions.entry(key.clone()).or_default();
         dots.push(dot);
         dots.len()
     }
 
     /// The key and the number of a version.
-    pub(super) fn find(&self, dot: Dot) -> Option<(&Key, usize)> {
+    pub(super) fn version(&self, dot: Dot) -> Option<(&Key, usize)> {
         let number = |dots: &Vec<Dot>| Some(dots.iter().position(|known| *known == dot)? + 1);
-        self.0.iter().find_map(|(key, dots)| Some((key, number(dots)?)))
+        self.versions.iter().find_map(|(key, dots)| Some((key, number(dots)?)))
     }
 
     /// The versions of a key that are in a past, as a list: `1, 2 and 4`.
     fn covered(&self, key: &Key, past: &VersionVector) -> String {
-        let dots = self.0.get(key).map_or(&[][..], Vec::as_slice);
+        let dots = self.versions.get(key).map_or(&[][..], Vec::as_slice);
         let numbers = (1..).zip(dots).filter(|(_, dot)| past.covers(**dot));
         list(&numbers.map(|(number, _): (usize, _)| number.to_string()).collect::<Vec<_>>())
     }
 }
 
 /// What a node did, without its name; nothing for what is only traffic.
-pub(super) fn of_event(event: &Event, versions: &mut Versions) -> Option<(Weight, String)> {
-    of_life(event).or_else(|| of_write(event, versions)).or_else(|| of_repair(event))
+pub(super) fn of_event(event: &Event, told: &mut Told) -> Option<(Weight, String)> {
+    of_life(event, told).or_else(|| of_write(event, told)).or_else(|| of_repair(event))
 }
 
 /// Processes, disks, clocks, members.
-fn of_life(event: &Event) -> Option<(Weight, String)> {
+fn of_life(event: &Event, told: &mut Told) -> Option<(Weight, String)> {
     let node = &event.node;
     Some(match &event.kind {
         EventKind::Started { .. } if event.at > Time::ZERO => (Weight::Deed, "started".into()),
@@ -65,13 +70,15 @@ fn of_life(event: &Event) -> Option<(Weight, String)> {
         EventKind::Paused { paused: true } => (Weight::Deed, "stood still".into()),
         EventKind::Paused { paused: false } => (Weight::Deed, "went on".into()),
         EventKind::ClockSet { offset_ms } => (Weight::Step, format!("had its clock set {offset_ms} ms off")),
-        EventKind::DiskFault { what } => (Weight::Deed, format!("had trouble with its disk: {what}")),
+        EventKind::DiskFault { what } => (Weight::Deed, format!("had a fault of the disk: {what}")),
         EventKind::StorageFailed { reason } => (Weight::Step, format!("was refused by its disk: {reason}")),
         EventKind::ActorMinted { reason, .. } => (Weight::Deed, format!("took a new name for its writes: {reason}")),
-        EventKind::Synced { objects } if event.at > Time::ZERO => {
+        EventKind::Synced { objects } if *objects > 0 => {
             (Weight::Step, format!("had pulled everything it owns: {objects} objects"))
         }
-        EventKind::LayoutChanged { owners, .. } => (Weight::Detail, format!("followed a ring of {owners} owners")),
+        EventKind::LayoutChanged { owners, .. } if told.owners.insert(*owners) => {
+            (Weight::Detail, format!("followed a ring of {owners} owners"))
+        }
         EventKind::MemberChanged { change } if change.node != *node => match change.kind {
             ChangeKind::Died => (Weight::Detail, format!("took {} for dead", change.node)),
             ChangeKind::Revived => (Weight::Detail, format!("saw {} back", change.node)),
@@ -84,11 +91,11 @@ fn of_life(event: &Event) -> Option<(Weight, String)> {
 }
 
 /// From a request to its answer.
-fn of_write(event: &Event, versions: &mut Versions) -> Option<(Weight, String)> {
+fn of_write(event: &Event, told: &mut Told) -> Option<(Weight, String)> {
     Some(match &event.kind {
         EventKind::Minted { key, dot, replaces } => {
-            let replaced = versions.covered(key, replaces);
-            let number = versions.add(key, *dot);
+            let replaced = told.covered(key, replaces);
+            let number = told.add(key, *dot);
             let replaced = if replaced.is_empty() { "nothing".into() } else { replaced };
             (Weight::Deed, format!("made version {number} of {key}, which replaces {replaced}"))
         }

@@ -10,7 +10,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::related::key_of;
-use super::sentence::{self, Versions, Weight};
+use super::sentence::{self, Told, Weight};
 use super::{Action, Schedule, Violation};
 use crate::event::{Event, EventId, EventKind};
 use crate::id::{Key, NodeId};
@@ -59,17 +59,22 @@ impl Story {
             .filter(|step| step.at <= until && about.has_action(&step.action))
             .filter_map(|step| Some(Sentence::deed(step.at, sentence::of_action(&step.action)?)))
             .collect();
-        let mut versions = Versions::default();
+        let mut told = Told::default();
+        // How the cluster came together is told only where somebody meddled with it.
+        let began = schedule.steps.first().map_or(Time::ZERO, |step| step.at);
         for event in events.iter().filter(|event| event.at <= until) {
-            let told = sentence::of_event(event, &mut versions);
-            let Some((weight, text)) = told.filter(|_| about.has_event(event)) else { continue };
+            let sentence = sentence::of_event(event, &mut told);
+            let Some((weight, text)) = sentence.filter(|_| about.has_event(event)) else { continue };
+            if weight == Weight::Detail && event.at < began {
+                continue;
+            }
             sentences.push(Sentence { at: event.at, weight, nodes: Vec::from([event.node.clone()]), text, times: 1 });
         }
         sentences.sort_by_key(|sentence| sentence.at);
         let folded = fold(sentences);
         let all = folded.len();
         let lines = shortened(folded);
-        let version = violation.dot.and_then(|dot| versions.find(dot));
+        let version = violation.dot.and_then(|dot| told.version(dot));
         let found = version.map_or_else(
             || violation.detail.clone(),
             |(key, number)| format!("{} (version {number} of {key})", violation.detail),

@@ -183,6 +183,10 @@ impl Draw {
         let mut rng = Rng::labelled(self.setting.seed, "faults");
         let mut kinds: Vec<Kind> =
             Kind::ALL.into_iter().filter(|_| self.scale.all_kinds || rng.chance(500_000)).collect();
+        if self.mode == Mode::Liveness {
+            // Damage is found by reading: what nobody read before the others broke could not be healed any more.
+            kinds.retain(|kind| *kind != Kind::BitRot);
+        }
         if kinds.len() < 4 {
             kinds.extend([Kind::Crash, Kind::Partition, Kind::Pause, Kind::OneWayCut]);
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::action::{ClientOperation, RequestOptions, Setting};
 use super::checker::Checker;
 use super::client::{Asked, Clients, Open};
-use super::host::{Host, Part, Wish, address_of, node_name};
+use super::host::{Host, Part, Wish, address_of, name_of};
 use super::network::{Fate, HostIndex, Network};
 use super::verdict::{Fault, Tally, Violation};
 use super::{Invariant, Verdict};
@@ -23,7 +23,7 @@ use crate::message::Envelope;
 use crate::shard::{Reply, Request};
 use crate::storage::Seq;
 use crate::time::Time;
-use crate::view::{Endpoint, MessageView, ProcessState};
+use crate::view::{AntiEntropyView, Endpoint, MessageView, ProcessState};
 
 /// The most nodes that a world has.
 const NODES_MAX: usize = 64;
@@ -81,11 +81,11 @@ pub(super) struct Flight {
 /// A client's request on its way.
 #[derive(Clone, Debug)]
 pub(super) struct ClientRequest {
-    asked: Arc<Asked>,
-    host: HostIndex,
-    token: Token,
-    request: Request,
-    sent_at: Time,
+    pub(super) asked: Arc<Asked>,
+    pub(super) host: HostIndex,
+    pub(super) token: Token,
+    pub(super) request: Request,
+    pub(super) sent_at: Time,
 }
 
 /// An answer on its way to a client.
@@ -212,7 +212,7 @@ impl World {
             Item::Durable { host, .. } | Item::Wake { host, .. } => self.reach(host, item),
             Item::Late(item) => self.take(*item),
             Item::Reply(reply) => self.reply_arrives(&reply),
-            Item::Again(asked, tries) => self.ask(asked, tries),
+            Item::Again(asked, tries) => self.ask_next(asked, tries),
             Item::End { host, life } => {
                 if self.runs(host, life) {
                     self.end_process(host, ProcessState::Stopped);
@@ -299,7 +299,7 @@ impl World {
         self.ask_host(Arc::new(asked), host, 0)
     }
 
-    fn ask(&mut self, asked: Arc<Asked>, tries: usize) {
+    fn ask_next(&mut self, asked: Arc<Asked>, tries: usize) {
         let next = asked.options.retry.get(tries - 1).and_then(|node| self.index(node));
         if let Some(host) = next {
             self.ask_host(asked, host, tries);
@@ -395,12 +395,16 @@ impl World {
         self.network.is_healed() && others.into_iter().all(|(_, other)| other.is_well())
     }
 
-    /// A new node joins through any running one.
+    /// A new node joins through any running one, if the world has room for it.
     pub(super) fn add(&mut self) {
-        if self.hosts.len() >= NODES_MAX {
-            return;
+        if self.hosts.len() < NODES_MAX {
+            self.grow();
         }
-        let node = node_name(u8::try_from(self.hosts.len()).expect("at most 64"));
+    }
+
+    /// As [`Self::add`], for measurements in worlds that are larger than anybody can draw.
+    pub(super) fn grow(&mut self) {
+        let node = name_of(u16::try_from(self.hosts.len()).expect("at most 65,536 nodes"));
         let host = self.hosts.len();
         self.network.connect(&node);
         self.hosts.push(Host::new(node.clone(), &self.setting));
@@ -580,6 +584,18 @@ impl World {
         }
     }
 
+    /// The disks of a machine, the control plane's first, to be damaged by hand: what a schedule has no action for.
+    pub fn disks_mut(&mut self, node: &NodeId) -> Vec<&mut crate::storage::MemoryStore> {
+        self.index(node).map(|host| self.hosts[host].memories_mut()).unwrap_or_default()
+    }
+
+    /// What a running node compared with others and repaired.
+    #[must_use]
+    pub fn anti_entropy(&self, node: &NodeId) -> AntiEntropyView {
+        let shards = self.index(node).map_or(&[][..], |host| self.hosts[host].shards());
+        shards.iter().map(crate::shard::Shard::anti_entropy).fold(AntiEntropyView::default(), AntiEntropyView::with)
+    }
+
     /// A hash of everything that has happened and of what every disk holds: equal runs have equal hashes, natively and in
     /// wasm.
     #[must_use]
@@ -592,6 +608,14 @@ impl World {
             host.stores().into_iter().for_each(|store| store.memory().hash_into(&mut hasher));
         }
         hasher.finish()
+    }
+
+    /// The answer that arrives next, if an answer is the next thing to happen.
+    pub(super) fn next_reply(&self) -> Option<(Token, &Reply)> {
+        match self.queue.first_key_value()?.1 {
+            Item::Reply(reply) => Some((reply.token, &reply.reply)),
+            _ => None,
+        }
     }
 
     /// The machines, in the order of their names.

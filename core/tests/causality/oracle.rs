@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::causality::{
-    Dot, FreshDot, HybridClock, IssueError, Issuer, SiblingSet, UpdateError, Version, VersionVector,
+    Dot, FreshDot, HybridClock, IssueError, Issuer, RequestName, SiblingSet, UpdateError, Version, VersionVector,
 };
 use quorate_core::id::{ActorId, RequestKey};
 use quorate_core::time::WallTime;
@@ -18,6 +18,10 @@ pub(crate) type History = BTreeSet<Dot>;
 pub(crate) struct Knowledge {
     pub(crate) set: SiblingSet,
     pub(crate) history: History,
+    /// The events whose versions have been here, and with them their names: of the others only the dot is known.
+    met: History,
+    /// Those of them that a store which had met them took an overwrite of.
+    overwritten: History,
 }
 
 /// What a reader has seen, in both ways.
@@ -107,10 +111,15 @@ impl World {
         value: Option<&str>,
         request: Option<RequestKey>,
     ) -> Dot {
+        if let Some(dot) = request.and_then(|request| self.replicas[at].now.set.find_request(request)) {
+            self.send(at);
+            return dot;
+        }
         let mut vector = context.vector.clone();
         assert!(!self.replicas[at].issuer.clamp(&mut vector), "an honest context covers only what was issued");
         let stamp = self.clock.now(WallTime(1_000));
         let value = value.map(|text| Value::json(text.to_owned()));
+        let request = request.map(|key| RequestName::new(key, &vector));
         let version = Version { stamp, value, request };
         let mut floor = 0;
         let dot = loop {
@@ -118,12 +127,14 @@ impl World {
             match self.replicas[at].now.set.update(&vector, fresh, version.clone()) {
                 Ok(()) => break fresh.dot(),
                 Err(UpdateError::Covered { covered_upto, .. }) => floor = covered_upto,
-                Err(error @ UpdateError::Spans(_)) => panic!("{error}"),
+                Err(error @ UpdateError::Limit(_)) => panic!("{error}"),
             }
         };
         let now = &mut self.replicas[at].now;
         now.history.extend(&context.history);
+        now.overwritten.extend(&now.met & &context.history);
         now.history.insert(dot);
+        now.met.insert(dot);
         self.seen_by.insert(dot, context.history.clone());
         self.versions.insert(dot, version);
         self.send(at);
@@ -140,6 +151,8 @@ impl World {
         replica.issuer.observe(replica.now.set.context(), message.set.context());
         replica.now.set.merge(&message.set).expect("few spans");
         replica.now.history.extend(message.history);
+        replica.now.met.extend(message.met);
+        replica.now.overwritten.extend(message.overwritten);
     }
 
     /// What anti-entropy does between two replicas.
@@ -189,10 +202,17 @@ impl World {
         self.replicas[at].now = self.replicas[at].on_disk.clone();
     }
 
-    /// What the oracle says is live for somebody with this history: the events that no other one of them had seen.
-    fn maximal(&self, history: &History) -> History {
-        let overwritten: History = history.iter().flat_map(|dot| &self.seen_by[dot]).copied().collect();
-        history - &overwritten
+    /// What the oracle says is live for somebody with this knowledge: the events that no other one of them had seen. Events
+    /// of one name are one write: it is gone if any of them was overwritten, and else shows as the greatest.
+    fn maximal(&self, knowledge: &Knowledge) -> History {
+        let Knowledge { history, met, overwritten, .. } = knowledge;
+        let seen: History = history.iter().flat_map(|dot| &self.seen_by[dot]).copied().collect();
+        let stands = |dot: &Dot| {
+            let Some(name) = self.versions[dot].request else { return true };
+            let mut namesakes = met.iter().filter(|other| self.versions[other].request == Some(name));
+            namesakes.all(|other| other <= dot && !overwritten.contains(other))
+        };
+        (history - &seen).into_iter().filter(stands).collect()
     }
 
     /// Every replica and every message agrees with the oracle, on every dot there ever was.
@@ -205,9 +225,9 @@ impl World {
 
     #[track_caller]
     fn check_one(&self, knowledge: &Knowledge) {
-        let Knowledge { set, history } = knowledge;
+        let Knowledge { set, history, .. } = knowledge;
         let live: History = set.live().map(|(dot, _)| dot).collect();
-        assert_eq!(live, self.maximal(history), "the siblings are the maximal events of {history:?} in {set:?}");
+        assert_eq!(live, self.maximal(knowledge), "the siblings are the maximal events of {history:?} in {set:?}");
         for (dot, version) in set.live() {
             assert_eq!(version, &self.versions[&dot]);
         }
@@ -216,7 +236,7 @@ impl World {
             assert_eq!(set.is_covered(*dot), history.contains(dot) && !live.contains(dot));
             assert_eq!(set.contains(*dot), live.contains(dot));
         }
-        assert_eq!((set.len(), set.is_empty()), (live.len(), history.is_empty()));
+        assert_eq!((set.len(), set.is_empty()), (live.len(), history.is_empty()), "something of every history is live");
     }
 
     /// The values a reader of this replica is shown.

@@ -1,112 +1,14 @@
-//! Schedules that other stores have lost data or grown siblings by, each by its name. (Several of them are known from Riak
-//! KV, under the same names.)
+//! Schedules of crashes and amnesia that a plain version vector loses siblings by, and contexts that claim too much.
 
 use quorate_core::causality::{DotSpan, Issuer, SiblingSet, Stamp, Version, VersionVector};
-use quorate_core::id::{ActorId, RequestKey};
+use quorate_core::id::ActorId;
 use quorate_core::limits;
 
 use crate::oracle::{Context, World};
 
-/// What a client has seen after its own write: what it had seen before, and that write.
-fn after_write(context: &Context, dot: quorate_core::causality::Dot) -> Context {
-    let mut after = context.clone();
-    after.vector.insert(dot);
-    after.history.insert(dot);
-    after
-}
-
 fn deliver_to_all(world: &mut World) {
     for to in 0..world.replicas.len() {
         world.deliver(world.sent.len() - 1, to);
-    }
-}
-
-/// Two clients take turns, each knowing only its own writes.
-#[test]
-fn sibling_explosion() {
-    let mut world = World::new(3);
-    let mut clients = [(Context::default(), String::new()), (Context::default(), String::new())];
-    for turn in 0..100 {
-        let (context, written) = &mut clients[turn % 2];
-        written.push_str(&format!("{turn} "));
-        let dot = world.write(turn % 3, context, Some(written));
-        *context = after_write(context, dot);
-        deliver_to_all(&mut world);
-        world.check();
-        for at in 0..3 {
-            assert!(world.live_count(at) <= 2, "{} siblings", world.live_count(at));
-        }
-    }
-    let together: String = world.values(0).concat();
-    let mut turns: Vec<usize> = together.split_whitespace().map(|turn| turn.parse().expect("a number")).collect();
-    turns.sort_unstable();
-    assert_eq!(turns, (0..100).collect::<Vec<_>>());
-}
-
-/// A hundred updates arrive, one by one, at a replica that holds a value of its own.
-#[test]
-fn verify_dvv_repl() {
-    let mut world = World::new(2);
-    world.write(1, &Context::default(), Some("foreign"));
-    let mut context = Context::default();
-    for turn in 0..100 {
-        let dot = world.write(0, &context, Some(&format!("{turn}")));
-        context = after_write(&context, dot);
-        world.deliver(world.sent.len() - 1, 1);
-        world.check();
-        assert!(world.live_count(1) <= 3);
-    }
-    assert_eq!(world.values(1), ["99", "foreign"]);
-}
-
-/// Every write is sent again by its client to another coordinator, and all messages arrive five times, backwards.
-#[test]
-fn retry_storm() {
-    let mut world = World::new(3);
-    for number in 0..10_u32 {
-        let request = Some(RequestKey(number.into()));
-        for at in 0..3 {
-            world.write_named(at, &Context::default(), Some(&format!("{number}")), request);
-        }
-    }
-    for _ in 0..5 {
-        for message in (0..world.sent.len()).rev() {
-            for to in 0..3 {
-                world.deliver(message, to);
-            }
-        }
-        world.check();
-    }
-    let expected: Vec<_> = (0..10).map(|number| format!("{number}")).collect();
-    for at in 0..3 {
-        assert_eq!(world.values(at), expected, "none lost, none shown twice");
-    }
-    let context = world.read(1);
-    world.write(1, &context, Some("all"));
-    world.converge();
-    assert_eq!(world.values(2), ["all"], "one overwrite ends every copy");
-    for message in 0..world.sent.len() {
-        world.deliver(message, 0);
-    }
-    assert_eq!(world.values(0), ["all"], "and none comes back");
-}
-
-/// The coordinator loses the key and nothing else, and then takes a write of somebody who has read nothing.
-#[test]
-fn kv679_dataloss() {
-    let mut world = World::new(3);
-    for number in 0..5 {
-        let context = world.read(0);
-        world.write(0, &context, Some(&format!("{number}")));
-        deliver_to_all(&mut world);
-    }
-    world.forget(0);
-    world.write(0, &Context::default(), Some("new"));
-    deliver_to_all(&mut world);
-    world.converge();
-    world.check();
-    for at in 0..3 {
-        assert_eq!(world.values(at), ["4", "new"]);
     }
 }
 

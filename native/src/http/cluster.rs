@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -12,6 +13,8 @@ use quorate_core::membership::Known;
 use quorate_core::node::Node;
 use quorate_core::ring::{Owner, Token};
 use quorate_core::shard::Shard;
+use quorate_core::time::Time;
+use quorate_core::view::AntiEntropyView;
 use serde::Serialize;
 use serde_json::json;
 
@@ -32,6 +35,10 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         .await?;
     let coordinated: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
     let hints = hints(&app).await?;
+    let repaired = app.runtime.shards(Shard::anti_entropy).await?;
+    let repaired = repaired.into_iter().fold(AntiEntropyView::default(), AntiEntropyView::with);
+    let uptime = app.runtime.uptime();
+    let ago = |at: Time| uptime.saturating_sub(Duration::from_nanos(at.0)).as_secs();
     let replication = app.settings.core.cluster.replication;
     let effective = |quorum: u8| usize::from(quorum).min(rings.layout.len());
     let needed = effective(replication.r.get()).max(effective(replication.w.get()));
@@ -40,7 +47,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
     Ok(answer::json(&json!({
         "node_id": app.settings.node_id,
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime_s": app.runtime.uptime().as_secs(),
+        "uptime_s": uptime.as_secs(),
         "ready": not_ready.is_none(),
         "not_ready_reason": not_ready,
         "cluster": {
@@ -60,6 +67,13 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         "storage": { "keys": store.keys(), "bytes": store.disk_bytes(), "engine": store.engine_name() },
         "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.all.tokens().len() },
         "hints": { "targets": hints, "total": hints.values().sum::<u64>() },
+        "anti_entropy": {
+            "last_exchange_s_ago": repaired.last_exchange.map(ago),
+            "exchanges": repaired.exchanges,
+            "keys_repaired": repaired.keys_repaired,
+            "trees_built": repaired.trees_built,
+            "objects_healed": repaired.objects_healed,
+        },
         "requests": { "http": app.requests_under_way(), "coordinated": coordinated },
         "messages": { "sent": sent, "dropped": dropped, "received": received, "malformed": malformed },
     })))

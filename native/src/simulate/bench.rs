@@ -8,7 +8,8 @@ use quorate_core::sim::Bench;
 use super::summary::{number, span};
 
 /// Clusters whose cost for each event is compared, and how long each is under load.
-const SIZES: [(u8, Duration); 2] = [(5, Duration::from_mins(10)), (50, Duration::from_mins(1))];
+const SIZES: [(u16, Duration); 3] =
+    [(5, Duration::from_mins(10)), (50, Duration::from_mins(1)), (500, Duration::from_secs(10))];
 
 /// One measurement.
 struct Measured {
@@ -18,7 +19,7 @@ struct Measured {
 }
 
 impl Measured {
-    fn of(nodes: u8, load: Duration) -> Self {
+    fn of(nodes: u16, load: Duration) -> Self {
         let mut bench = Bench::new(nodes);
         let began = Instant::now();
         bench.run(load);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
-use super::{Input, Output, Quorum, Reply, Request, Shard, Start};
+use super::super::{Input, Output, Quorum, Reply, Request, Shard, Start};
 use crate::causality::{ContextSecret, Floor, SiblingSet};
 use crate::config::{ClusterConfig, Config, Placement, Repair};
 use crate::hash::{Position, Slice};
