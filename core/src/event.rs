@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::causality::{Dot, VersionVector};
-use crate::id::{ActorId, ClusterId, Key, NodeId};
+use crate::id::{ActorId, ClusterId, Key, NodeId, RequestKey};
 use crate::membership::Change;
 use crate::time::Time;
 
@@ -235,6 +235,8 @@ pub enum EventKind {
         dot: Dot,
         /// What the write replaces.
         replaces: VersionVector,
+        /// What the client called the write: one that was sent again may get a second dot.
+        request: Option<RequestKey>,
     },
     /// A fallback is asked to stand in for an owner that cannot be reached.
     StandInAsked {

@@ -2,13 +2,20 @@
 //! place where events become text. Never decides anything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quorate_core::event::{Event, EventKind};
-use quorate_core::id::NodeId;
+use quorate_core::id::{Key, NodeId};
+use quorate_core::limits;
 use quorate_core::membership::{Change, ChangeKind, State, Why};
+use quorate_core::time::Time;
 
 /// Most nodes of which the last refusal is remembered.
 const REFUSALS_MAX: usize = 256;
+/// Between two warnings of the siblings of one key.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// Keys that are warned of in one such time.
+const WARNED_MAX: usize = 256;
 
 /// Writes the events of the control plane, and does not say the same refusal again and again.
 #[derive(Debug)]
@@ -53,8 +60,45 @@ impl Membership {
     }
 }
 
-/// Writes an event of a shard.
-pub(crate) fn shard(event: &Event) {
+/// Writes the events of a shard, and does not warn of the same key again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Data {
+    /// When a key was warned of last.
+    warned: BTreeMap<Key, Time>,
+}
+
+impl Data {
+    pub(crate) fn log(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Conflict { key, siblings } if self.is_crowd(event.at, key, *siblings) => tracing::warn!(
+                "{key:?} has {siblings} siblings, and {} is the most it can have: its writers do not send the context of \
+                 a read",
+                limits::SIBLINGS_MAX
+            ),
+            _ => shard(event),
+        }
+    }
+
+    /// Whether somebody should look at the key, and was not told so in the last minute.
+    fn is_crowd(&mut self, at: Time, key: &Key, siblings: u32) -> bool {
+        if usize::try_from(siblings).is_ok_and(|siblings| siblings < limits::SIBLINGS_WARN)
+            || self.warned.get(key).is_some_and(|last| at < *last + WARNING_INTERVAL)
+        {
+            return false;
+        }
+        if self.warned.len() >= WARNED_MAX {
+            self.warned.retain(|_, last| at < *last + WARNING_INTERVAL);
+        }
+        // With so many crowded keys in one minute, the log has said enough.
+        let has_room = self.warned.len() < WARNED_MAX || self.warned.contains_key(key);
+        if has_room {
+            self.warned.insert(key.clone(), at);
+        }
+        has_room
+    }
+}
+
+fn shard(event: &Event) {
     match &event.kind {
         EventKind::StorageFailed { reason } => tracing::error!("the store failed: {reason}"),
         EventKind::Damaged { key } => tracing::warn!("the stored object {key:?} is damaged"),
@@ -155,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_transition_of_a_member_is_one_line_that_a_person_reads() {
-        let waited = std::time::Duration::from_millis(4_000);
+        let waited = Duration::from_millis(4_000);
         let accusers = vec![node("node-1"), node("node-3")];
         for (kind, why, expected) in [
             (ChangeKind::Joined, Why::Announced, "node-2 joined: it said so itself"),
@@ -181,6 +225,27 @@ mod tests {
             let change = Change { node: node("node-2"), kind, incarnation: 1, by: node("node-1"), why };
             assert_eq!(line(&EventKind::MemberChanged { change }), Some(Line::Info(expected.into())));
         }
+    }
+
+    #[test]
+    fn a_key_with_many_siblings_is_warned_of_once_a_minute() {
+        let mut log = Data::default();
+        let second = |number: u64| Time::ZERO + Duration::from_secs(number);
+        let key = |name: &str| Key::new(name).expect("a good key");
+        for (at, name, siblings, expected) in [
+            (0, "a", 24, false),
+            (1, "a", 25, true),
+            (2, "a", 26, false),
+            (2, "b", 100, true),
+            (60, "a", 27, false),
+            (61, "a", 28, true),
+            (62, "a", 24, false),
+        ] {
+            assert_eq!(log.is_crowd(second(at), &key(name), siblings), expected, "{name} at {at} s");
+        }
+        let warned = (0..1_000).filter(|number| log.is_crowd(second(90), &key(&format!("k{number}")), 30)).count();
+        assert_eq!(warned, WARNED_MAX - 1, "one was warned of in this minute already");
+        assert!(log.is_crowd(second(200), &key("later"), 30), "and what is a minute old makes room");
     }
 
     #[test]

@@ -33,6 +33,9 @@ fn the_commands_do_what_the_interface_does() {
     shown(&["put", "a/b", "left", "--context", context]);
     shown(&["put", "a/b", "right", "--context", context]);
     assert_eq!(shown(&["get", "a/b"]), "\"right\"\n\"left\"\n");
+    // The same value again, by another writer who has not seen it, is shown once.
+    shown(&["put", "a/b", "left", "--context", context]);
+    assert_eq!(shown(&["get", "a/b"]), "\"left\"\n\"right\"\n");
     shown(&["delete", "a/b"]);
     let (message, code) = ask(&node, &["get", "a/b"]).expect_err("it is gone");
     assert_eq!(code, 1);

@@ -229,9 +229,58 @@ fn a_repeated_write_with_one_idempotency_key_is_one_write() {
         .collect();
     assert_eq!(clocks[0], json!({ "clocks": { "node": 1 } }));
     assert!(clocks.iter().all(|clock| *clock == clocks[0]), "{clocks:?}");
+    // Also after it was overwritten: the retry brings nothing back, and says which write it was.
+    assert_eq!(alone.node.write("key", &json!("after")).status, 200);
+    let late = alone.node.request("PUT", "/api/v1/data/key", &headers, b"once");
+    assert_eq!((late.status, alone.node.read("key").json()["value"].clone()), (200, json!("after")));
+    let delete = || alone.node.request("DELETE", "/api/v1/data/key", &[("Idempotency-Key", "drop-7")], b"");
+    assert_eq!(delete().status, 200);
+    assert_eq!(alone.node.write("key", &json!("again")).status, 200);
+    assert_eq!((delete().status, alone.node.read("key").json()["value"].clone()), (200, json!("again")));
     let long = "k".repeat(256);
     let answer = alone.node.request("PUT", "/api/v1/data/key", &[("Idempotency-Key", &long)], b"x");
     refused(&answer, 400, "invalid_argument");
+}
+
+/// Writers who have all seen nothing, up to the limit; then one who has read.
+#[test]
+fn too_many_siblings_are_refused_warned_of_and_merged() {
+    let alone = Alone::start(&[]);
+    let node = &alone.node;
+    let nothing = node.read("key").context();
+    for number in 0..100 {
+        // Every value twice: as one of two siblings it is shown once.
+        assert_eq!(node.put("key", &json!({ "value": number / 2, "context": nothing })).status, 200);
+    }
+    let body = node.read("key").json();
+    assert_eq!(body["value"], 49);
+    let shown: Vec<u64> =
+        body["siblings"].as_array().expect("a list").iter().filter_map(|sibling| sibling["value"].as_u64()).collect();
+    assert_eq!(shown, (0..50).rev().collect::<Vec<_>>());
+    let refusal = node.put("key", &json!({ "value": "more", "context": nothing }));
+    assert!(refused(&refusal, 422, "too_many_siblings").contains("100 siblings"));
+    assert_eq!(refusal.json()["error"]["retryable"], false);
+    assert_eq!(node.log().matches("its writers do not send the context of a read").count(), 1, "{}", node.log());
+    let raw = node.request("GET", "/api/v1/data/key", &[("Accept", "application/octet-stream")], b"");
+    refused(&raw, 409, "siblings");
+    let head = node.request("HEAD", "/api/v1/data/key", &[], b"");
+    assert_eq!((head.status, head.header("x-quorate-context")), (200, body["context"].as_str()));
+    assert_eq!(node.put("key", &json!({ "value": "all", "context": body["context"] })).status, 200);
+    assert!(node.read("key").json()["siblings"].is_null());
+}
+
+#[test]
+fn where_the_last_writer_wins_there_is_one_value() {
+    let alone = Alone::start(&["--strategy", "session/=lww", "--strategy", "session/kept/=siblings"]);
+    let node = &alone.node;
+    for (key, siblings) in [("session%2F1", None), ("session%2Fkept%2F1", Some(2)), ("cart", Some(2))] {
+        let nothing = node.read(key).context();
+        for value in ["first", "last"] {
+            assert_eq!(node.put(key, &json!({ "value": value, "context": nothing })).status, 200);
+        }
+        let body = node.read(key).json();
+        assert_eq!((&body["value"], body["siblings"].as_array().map(Vec::len)), (&json!("last"), siblings), "{key}");
+    }
 }
 
 #[test]

@@ -219,8 +219,7 @@ impl<S: Storage> Shard<S> {
             }
             self.save_marks(slice, marks).map_err(Refusal::Storage)?;
         }
-        let hints = self.hints.targets_in(slice).next().is_some();
-        Ok(SealedStore { floor: self.floor(slice), hints })
+        Ok(SealedStore { floor: self.floor(slice), hints: self.hints.has_any_in(slice) })
     }
 
     /// The round that an answer belongs to.

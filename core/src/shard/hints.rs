@@ -87,6 +87,11 @@ impl Hints {
         self.by_slice.get(&slice).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// Whether there is any hint of a slice.
+    pub(super) fn has_any_in(&self, slice: Slice) -> bool {
+        self.by_slice.contains_key(&slice)
+    }
+
     pub(super) fn added(&mut self, slice: Slice, target: &NodeId) {
         *self.by_slice.entry(slice).or_default().entry(target.clone()).or_default() += 1;
         *self.by_target.entry(target.clone()).or_default() += 1;
@@ -148,7 +153,7 @@ impl<S: Storage> Shard<S> {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
         }
-        if self.is_sealed(slice, fresh) && !hint.set.contains(fresh) {
+        if set.contains(fresh) && !hint.set.contains(fresh) && self.is_sealed(slice, fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::Sealed);
         }
@@ -251,7 +256,7 @@ pub(super) fn end_place(slice: Slice, target: &NodeId) -> Vec<u8> {
 }
 
 /// Where a hint lies: by slice, owner and position.
-fn place(target: &NodeId, key: &Key) -> Bytes {
+pub(super) fn place(target: &NodeId, key: &Key) -> Bytes {
     let mut place = first_place(Position::of(key).slice(), target);
     place.extend_from_slice(&rows::object_key(key));
     place.into()

@@ -263,6 +263,7 @@ impl<S: Storage> Shard<S> {
                     | Refusal::CoveredDot(_)
                     | Refusal::Sealed => {
                         pull.asked = None;
+                        pull.passed = Some(from.clone());
                         pull.after = None;
                         pull.damaged = false;
                         pull.due = Some(now + PAGE_TIMEOUT);
@@ -290,7 +291,8 @@ impl<S: Storage> Shard<S> {
         if page.next.is_none() {
             pull.asked = None;
             if core::mem::take(&mut pull.damaged) {
-                // It has not given all: it is asked again, once it has healed what it could not read.
+                // It has not given all: others are asked, and it is asked again, once it has healed what it could not read.
+                pull.passed = Some(from.clone());
                 pull.after = None;
                 pull.due = Some(self.effects.now + PAGE_TIMEOUT);
                 return;

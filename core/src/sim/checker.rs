@@ -46,6 +46,15 @@ pub(super) struct Checker {
     pub(super) repairs: u64,
 }
 
+/// What a client was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) token: Token,
+    /// To which try.
+    pub(super) open: &'a Open,
+    pub(super) reply: &'a Reply,
+}
+
 /// Under which an event happened.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
@@ -106,8 +115,8 @@ impl Checker {
     ) {
         let Circumstances { calm, exchange } = circumstances;
         let mark = match &event.kind {
-            EventKind::Minted { key, dot, replaces } => {
-                if let Some(violation) = self.oracle.mint(now, key, *dot, replaces) {
+            EventKind::Minted { key, dot, replaces, request } => {
+                if let Some(violation) = self.oracle.mint(now, key, *dot, replaces, *request) {
                     self.broken(violation);
                 }
                 None
@@ -148,16 +157,16 @@ impl Checker {
         }
     }
 
-    /// What a client was answered. `index` numbers nodes.
+    /// What a client was answered. `index` numbers nodes; `forgotten` says of which writes of the key every owner has known.
     pub(super) fn answered(
         &mut self,
         now: Time,
-        token: Token,
-        open: &Open,
-        reply: &Reply,
+        answer: Answer<'_>,
         secret: Option<&ContextSecret>,
         index: impl Fn(&NodeId) -> Option<HostIndex>,
+        forgotten: impl Fn(Dot) -> bool,
     ) {
+        let Answer { token, open, reply } = answer;
         let kind = open.asked.kind();
         let success = match reply {
             Ok(success) => success,
@@ -178,7 +187,7 @@ impl Checker {
         if kind == OperationKind::Get {
             let strict = self.overlapping() && has_quorum(success, self.replication.r.get());
             let shown = Shown { key, set: &success.set, strict, before: open.before };
-            if let Some(violation) = self.oracle.check_read(now, shown) {
+            if let Some(violation) = self.oracle.check_read(now, shown, forgotten) {
                 self.broken(violation);
             }
             return;

@@ -155,8 +155,9 @@ impl World {
         let indexes: BTreeSet<HostIndex> = owners.iter().filter_map(|owner| self.index(owner)).collect();
         let has = |host: &HostIndex| {
             let store = self.hosts[*host].store_of(at.slice());
-            store.memory().is_durable(Space::Objects, &shard::object_key(key))
-                && shard::held(store.memory(), key).is_ok_and(|set| set.context().covers(dot))
+            self.hosts[*host].has_forgotten(at.slice(), dot)
+                || store.memory().is_durable(Space::Objects, &shard::object_key(key))
+                    && shard::held(store.memory(), key).is_ok_and(|set| set.context().covers(dot))
         };
         indexes.iter().all(has).then_some(indexes)
     }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
+use crate::causality::Dot;
 use crate::config::{ClusterConfig, Config};
 use crate::event::Event;
 use crate::hash::Slice;
@@ -490,6 +491,12 @@ impl Host {
     /// The rows of every disk, to be damaged by hand.
     pub(super) fn memories_mut(&mut self) -> Vec<&mut MemoryStore> {
         self.stores_mut().into_iter().map(SimStore::memory_mut).collect()
+    }
+
+    /// Whether the process that runs takes it that every owner has known a write, so that it need not remember it.
+    pub(super) fn has_forgotten(&self, slice: Slice, dot: Dot) -> bool {
+        let shard = usize::try_from(u32::from(slice.number()) % SHARDS).expect("few shards");
+        self.shards().get(shard).is_some_and(|shard| shard.floor(slice).covers(dot))
     }
 
     /// The store that holds a slice, whether a process runs on it or not.

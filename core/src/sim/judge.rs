@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Invariant;
-use super::checker::{CALM_AFTER, Circumstances, requests_max};
+use super::checker::{Answer, CALM_AFTER, Circumstances, requests_max};
 use super::client::Open;
 use super::host::Host;
 use super::network::HostIndex;
 use super::world::World;
+use crate::causality::Dot;
 use crate::event::{Event, EventKind, MessageKind};
 use crate::hash::Position;
 use crate::id::{Key, NodeId, Token};
@@ -51,7 +52,11 @@ impl World {
         let secret = shards.find_map(Shard::picture).map(|picture| picture.secret.clone());
         let names = &self.names;
         let index = |node: &NodeId| names.get(node).copied();
-        self.checker.answered(self.now, token, open, reply, secret.as_ref(), index);
+        let slice = Position::of(open.asked.key()).slice();
+        let hosts = &self.hosts;
+        let forgotten = |dot: Dot| hosts.iter().any(|host| host.has_forgotten(slice, dot));
+        let answer = Answer { token, open, reply };
+        self.checker.answered(self.now, answer, secret.as_ref(), index, forgotten);
     }
 
     /// Looks at what waits everywhere, and at who believes whom dead.

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn at_most_one_store_fewer_than_a_write_quorum_loses_a_write() {
         for (n, r, w, stores, allowed) in [
-            (3, 2, 2, &[A, B][..], &[true, false, false][..]),
+            (3, 2, 2, &[A, B][..], &[true, false][..]),
             (3, 2, 2, &[A, B, C], &[true, false, false]),
             (3, 2, 2, &[A], &[true]),
             (3, 3, 1, &[A], &[false]),

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use super::{Invariant, Violation};
 use crate::causality::{Dot, SiblingSet, VersionVector};
 use crate::hash::{Position, Slice, StableHasher};
-use crate::id::Key;
+use crate::id::{Key, RequestKey};
 use crate::time::Time;
 use crate::value::Value;
 
@@ -27,6 +27,8 @@ struct Minted {
     /// Counts the writes of all keys: the past of a write is earlier than it.
     number: u64,
     replaces: VersionVector,
+    /// What the client called it. A write that was sent again may have several dots, of which one is kept.
+    request: Option<RequestKey>,
     at: Time,
 }
 
@@ -82,6 +84,15 @@ impl History {
         earlier && self.minted[&of].replaces.covers(dot)
     }
 
+    /// The dots of a write: its own, and those that it got when it was sent again to somebody who had seen the same.
+    fn names_of(&self, dot: Dot) -> impl Iterator<Item = Dot> {
+        let named = self.minted.get(&dot).filter(|minted| minted.request.is_some());
+        let same = move |other: &Minted| {
+            named.is_some_and(|minted| minted.request == other.request && minted.replaces == other.replaces)
+        };
+        core::iter::once(dot).chain(self.minted.iter().filter(move |(_, other)| same(other)).map(|(other, _)| *other))
+    }
+
     /// Every write that one of the roots goes back to, the roots included.
     fn reaches(&self, roots: impl Iterator<Item = Dot>) -> BTreeSet<Dot> {
         let mut reached: BTreeSet<Dot> = BTreeSet::new();
@@ -95,17 +106,14 @@ impl History {
         reached
     }
 
-    /// Whether a set need not know of a write any more: it deleted, or was replaced, the key was collected since, and the
-    /// set shows nothing that the write itself has replaced.
-    fn is_forgotten(&self, dot: Dot, set: &SiblingSet) -> bool {
-        self.collected
-            && (self.is_deletion(dot) || self.minted.keys().any(|newer| self.is_past(dot, *newer)))
-            && !set.live().any(|(live, _)| self.is_past(live, dot))
+    /// What is deleted or was replaced may be forgotten once every owner has known it.
+    fn may_be_forgotten(&self, dot: Dot) -> bool {
+        self.is_deletion(dot) || self.minted.keys().any(|newer| self.is_past(dot, *newer))
     }
 
-    /// Whether a write may be a tombstone that was collected: it deleted, or nobody knows what it did.
-    fn may_be_collected(&self, dot: Dot) -> bool {
-        self.collected && self.acknowledged.iter().all(|write| write.dot != dot || write.value.is_none())
+    /// Whether a write may have been a delete: whether one was that nobody was told is safe is not known.
+    fn may_be_deletion(&self, dot: Dot) -> bool {
+        self.acknowledged.iter().find(|write| write.dot == dot).is_none_or(|write| write.value.is_none())
     }
 
     fn is_deletion(&self, dot: Dot) -> bool {
@@ -135,13 +143,20 @@ impl Oracle {
     }
 
     /// A shard has named a write.
-    pub(super) fn mint(&mut self, now: Time, key: &Key, dot: Dot, replaces: &VersionVector) -> Option<Violation> {
+    pub(super) fn mint(
+        &mut self,
+        now: Time,
+        key: &Key,
+        dot: Dot,
+        replaces: &VersionVector,
+        request: Option<RequestKey>,
+    ) -> Option<Violation> {
         if self.dots.len() >= WRITES_MAX {
             return None;
         }
         self.writes += 1;
         let fresh = self.dots.insert((Position::of(key).slice(), dot));
-        let minted = Minted { number: self.writes, replaces: replaces.clone(), at: now };
+        let minted = Minted { number: self.writes, replaces: replaces.clone(), request, at: now };
         self.keys.entry(key.clone()).or_default().minted.entry(dot).or_insert(minted);
         (!fresh).then(|| violation(Invariant::DotsAreUnique, now, key, dot, "a second write got this name"))
     }
@@ -182,12 +197,14 @@ impl Oracle {
         found
     }
 
-    /// A strict read shows every strict write that was acknowledged before it began.
-    pub(super) fn check_read(&self, now: Time, read: Shown<'_>) -> Option<Violation> {
+    /// A strict read shows every strict write that was acknowledged before it began, but for those that were replaced or
+    /// deleted and that nobody need remember: `forgotten` says of which every owner has known.
+    pub(super) fn check_read(&self, now: Time, read: Shown<'_>, forgotten: impl Fn(Dot) -> bool) -> Option<Violation> {
         let history = self.history(read.key).filter(|_| read.strict)?;
         let mut before = history.acknowledged.iter().take_while(|write| write.order <= read.before);
         let missed = before.find(|write| {
-            write.strict && !read.set.context().covers(write.dot) && !history.is_forgotten(write.dot, read.set)
+            let missed = write.strict && !read.set.context().covers(write.dot);
+            missed && !(history.may_be_forgotten(write.dot) && forgotten(write.dot))
         })?;
         let detail = format!("a read did not know it, though it was acknowledged at {}", missed.at);
         Some(violation(Invariant::StrictReadsAreFresh, now, read.key, missed.dot, &detail))
@@ -198,9 +215,11 @@ impl Oracle {
         let Some(history) = self.history(key) else { return Vec::new() };
         let mut found = self.check_set(now, key, set);
         let live: Vec<Dot> = set.live().map(|(dot, _)| dot).collect();
-        let forgotten = history.minted.keys().copied().filter(|dot| history.may_be_collected(*dot));
+        let minted = history.minted.keys().copied();
+        let forgotten = minted.filter(|dot| history.collected && history.may_be_deletion(*dot));
         let reached = history.reaches(live.iter().copied().chain(forgotten));
-        for write in history.acknowledged.iter().filter(|write| !reached.contains(&write.dot)) {
+        let is_kept = |write: &&Acknowledged| history.names_of(write.dot).any(|dot| reached.contains(&dot));
+        for write in history.acknowledged.iter().filter(|write| !is_kept(write)) {
             let detail = format!("acknowledged at {}, gone, and nothing that is left had seen it", write.at);
             found.push(violation(Invariant::AcknowledgedIsKept, now, key, write.dot, &detail));
         }
@@ -276,8 +295,13 @@ mod tests {
             Self { oracle: Oracle::default(), key: Key::new("cart").expect("a good key") }
         }
 
-        fn write(mut self, counter: u64, replaces: &[u64]) -> Self {
-            let broken = self.oracle.mint(Time::ZERO, &self.key, dot(counter), &vector(replaces));
+        fn write(self, counter: u64, replaces: &[u64]) -> Self {
+            self.named(counter, replaces, None)
+        }
+
+        fn named(mut self, counter: u64, replaces: &[u64], request: Option<u128>) -> Self {
+            let request = request.map(RequestKey);
+            let broken = self.oracle.mint(Time::ZERO, &self.key, dot(counter), &vector(replaces), request);
             assert!(broken.is_none());
             self
         }
@@ -300,7 +324,7 @@ mod tests {
         fn read(&self, known: &[u64], before: u64) -> Option<Invariant> {
             let set = set(&[50], known);
             let shown = Shown { key: &self.key, set: &set, strict: true, before };
-            self.oracle.check_read(Time::ZERO, shown).map(|violation| violation.invariant)
+            self.oracle.check_read(Time::ZERO, shown, |_| false).map(|violation| violation.invariant)
         }
     }
 
@@ -320,6 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_was_sent_again_is_kept_under_any_of_its_dots() {
+        let again = |one, other, seen: &[u64]| {
+            let first = Fixture::new().write(9, &[]).named(1, &[9], one).write(2, &[1]);
+            first.named(3, seen, other).acknowledged(3).end(&[2])
+        };
+        assert_eq!(again(Some(7), Some(7), &[9]), []);
+        for (one, other, seen) in [(Some(7), Some(8), [9]), (None, None, [9]), (Some(7), Some(7), [1])] {
+            assert_eq!(
+                again(one, other, &seen),
+                [Invariant::AcknowledgedIsKept],
+                "another name, or after another past"
+            );
+        }
+    }
+
+    #[test]
     fn what_was_replaced_does_not_come_back() {
         let replaced = Fixture::new().write(1, &[]).write(2, &[1]).acknowledged(2);
         let beside = [Invariant::SiblingsFollowHistory; 2];
@@ -332,10 +372,8 @@ mod tests {
     fn a_tombstone_may_be_gone_only_where_one_was_collected() {
         let mut deleted = Fixture::new().write(1, &[]).acknowledged(1).write(2, &[1]).deleted(2);
         assert_eq!(deleted.end(&[]), [Invariant::AcknowledgedIsKept; 2]);
-        assert_eq!(deleted.read(&[], 2), Some(Invariant::StrictReadsAreFresh));
         deleted.oracle.collect(&deleted.key);
         assert_eq!(deleted.end(&[]), []);
-        assert_eq!(deleted.read(&[], 2), None, "a read knows nothing of what was collected");
         assert_eq!(deleted.end(&[1]), [Invariant::DeletedStaysDeleted]);
     }
 
@@ -351,13 +389,13 @@ mod tests {
     #[test]
     fn a_dot_is_minted_once_in_a_slice() {
         let mut one = Fixture::new().write(1, &[]);
-        let again = one.oracle.mint(Time::ZERO, &one.key, dot(1), &vector(&[]));
+        let again = one.oracle.mint(Time::ZERO, &one.key, dot(1), &vector(&[]), None);
         assert_eq!(again.map(|violation| violation.invariant), Some(Invariant::DotsAreUnique));
         let slice = |key: &Key| Position::of(key).slice();
         let keys = (0..999).map(|number| Key::new(&format!("{number}")).expect("a good key"));
         let (same, others): (Vec<Key>, Vec<Key>) = keys.partition(|key| slice(key) == slice(&one.key));
-        assert!(one.oracle.mint(Time::ZERO, &same[0], dot(1), &vector(&[])).is_some(), "of another key");
-        assert!(one.oracle.mint(Time::ZERO, &others[0], dot(1), &vector(&[])).is_none(), "of another slice");
+        assert!(one.oracle.mint(Time::ZERO, &same[0], dot(1), &vector(&[]), None).is_some(), "of another key");
+        assert!(one.oracle.mint(Time::ZERO, &others[0], dot(1), &vector(&[]), None).is_none(), "of another slice");
     }
 
     #[test]
@@ -374,6 +412,12 @@ mod tests {
         }
         let set = set(&[50], &[]);
         let shown = Shown { key: &two.key, set: &set, strict: false, before: 2 };
-        assert!(two.oracle.check_read(Time::ZERO, shown).is_none(), "of others nothing is promised");
+        assert!(two.oracle.check_read(Time::ZERO, shown, |_| false).is_none(), "of others nothing is promised");
+        let shown = Shown { strict: true, ..shown };
+        let read = |forgotten: fn(Dot) -> bool| two.oracle.check_read(Time::ZERO, shown, forgotten).is_none();
+        assert!(!read(|_| true), "what stands cannot be forgotten, whoever has known it");
+        let deleted = Fixture::new().write(1, &[]).acknowledged(1).write(2, &[1]).deleted(2);
+        let read = |forgotten: fn(Dot) -> bool| deleted.oracle.check_read(Time::ZERO, shown, forgotten).is_none();
+        assert_eq!((read(|_| true), read(|_| false)), (true, false), "what is deleted can");
     }
 }

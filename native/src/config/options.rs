@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use quorate_core::config::Placement;
+use quorate_core::config::{Placement, Strategy};
 use quorate_core::id::{ClusterName, NodeId, Zone};
 
-use super::units::{Endpoint, Size, Span, parse_tag};
+use super::units::{Endpoint, Size, Span, parse_strategy, parse_tag};
 
 /// When a write counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,6 +72,10 @@ pub struct Options {
     /// How the ring is cut among the nodes, tokens:K; the same on every node [default: tokens:150]
     #[arg(long)]
     pub placement: Option<Placement>,
+    /// What concurrent writes of keys that begin with PREFIX become: siblings or lww (the last writer wins, others are
+    /// lost); repeatable, the longest prefix decides; the same on every node [default: =siblings]
+    #[arg(long, value_name = "PREFIX=STRATEGY,..", value_delimiter = ',', value_parser = parse_strategy)]
+    pub strategy: Option<Vec<(String, Strategy)>>,
     /// Failure domain: copies of a key go to distinct zones first [default: default]
     #[arg(long)]
     pub zone: Option<Zone>,
@@ -132,6 +136,7 @@ impl Options {
             read_quorum: self.read_quorum.or(weaker.read_quorum),
             write_quorum: self.write_quorum.or(weaker.write_quorum),
             placement: self.placement.or(weaker.placement),
+            strategy: self.strategy.or(weaker.strategy),
             zone: self.zone.or(weaker.zone),
             weight: self.weight.or(weaker.weight),
             tag: self.tag.or(weaker.tag),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::num::{NonZeroU8, NonZeroU16};
 use std::path::PathBuf;
 
-use quorate_core::config::{ClusterConfig, Config, ConfigError, Replication, Timing};
+use quorate_core::config::{ClusterConfig, Config, ConfigError, Replication, Strategies, Timing};
 use quorate_core::id::{Address, NodeId};
 use quorate_core::limits;
 
@@ -127,6 +127,7 @@ fn core_config(options: Options) -> Result<Config, SettingsError> {
         name: options.cluster.unwrap_or(default.cluster.name),
         replication: Replication::new(n, r, w)?,
         placement: options.placement.unwrap_or(default.cluster.placement),
+        strategies: Strategies::new(options.strategy.unwrap_or_default())?,
     };
     let spans = default.timing;
     let timing = Timing {
@@ -248,6 +249,21 @@ mod tests {
             options.write_quorum = Some(2);
         });
         assert!(said.expect_err("refused").contains("write quorum 2"));
+    }
+
+    #[test]
+    fn strategies_are_checked_together() {
+        use quorate_core::config::Strategy::{self, Lww, Siblings};
+        use quorate_core::id::Key;
+        let with = |entries: &[(&str, Strategy)]| {
+            let entries = entries.iter().map(|(prefix, strategy)| ((*prefix).to_owned(), *strategy)).collect();
+            settings(|options| options.strategy = Some(entries)).map(|settings| settings.core.cluster.strategies)
+        };
+        let key = |name: &str| Key::new(name).expect("a good key");
+        let strategies = with(&[("session/", Lww), ("session/kept/", Siblings)]).expect("good");
+        assert_eq!((strategies.of(&key("session/1")), strategies.of(&key("session/kept/1"))), (Lww, Siblings));
+        let message = with(&[("a", Lww), ("a", Siblings)]).expect_err("refused");
+        assert!(message.contains("two strategies for the prefix \"a\""), "{message}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub fn from_file(path: &Path) -> Result<Options, SourceError> {
         }
         let text = flag_value(&value).map_err(error)?;
         let parsed = match &value {
-            // A tag is a flag of its own for each entry of the table.
+            // A tag or a strategy is a flag of its own for each entry of the table.
             Value::Table(table) => parse_all(&flag, &tags(table).map_err(error)?),
             _ => parse(&flag, &text),
         };
@@ -178,6 +178,8 @@ fn first_line(error: &dyn std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use quorate_core::config::Strategy;
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Result<Options, String> {
@@ -222,6 +224,22 @@ mod tests {
         assert_eq!(seeds(&options), ["a:1", "b:2"]);
         assert_eq!((options.port, options.gossip), (Some(81), Some(false)));
         assert_eq!(options.tag, Some(vec![("rack".into(), "7".into()), ("row".into(), "b".into())]));
+    }
+
+    #[test]
+    fn strategies_come_from_every_source() {
+        let expected = |entries: &[(&str, Strategy)]| {
+            Some(entries.iter().map(|(prefix, strategy)| ((*prefix).to_owned(), *strategy)).collect::<Vec<_>>())
+        };
+        let one = environment(&[("QUORATE_STRATEGY", "session/=lww")]).expect("good");
+        assert_eq!(one.strategy, expected(&[("session/", Strategy::Lww)]));
+        let both = expected(&[("", Strategy::Lww), ("cart/", Strategy::Siblings)]);
+        assert_eq!(environment(&[("QUORATE_STRATEGY", "=lww,cart/=siblings")]).expect("good").strategy, both);
+        for text in ["strategy = ['=lww', 'cart/=siblings']", "[strategy]\n'' = 'lww'\n'cart/' = 'siblings'"] {
+            assert_eq!(file(text).expect("good").strategy, both, "{text}");
+        }
+        let message = file("strategy = 'newest'").expect_err("refused");
+        assert!(message.contains("PREFIX=lww"), "{message}");
     }
 
     #[test]

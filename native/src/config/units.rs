@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use quorate_core::config::Strategy;
 use quorate_core::id::Address;
 
 /// A span of time such as `200ms`, `1s` or `1m 30s`.
@@ -32,6 +33,11 @@ pub enum UnitError {
     /// Not a tag.
     #[error("a tag is NAME=VALUE, for example rack=7")]
     Tag,
+    /// Not a strategy.
+    #[error(
+        "a strategy is PREFIX=siblings or PREFIX=lww, for example session/=lww; an empty prefix is that of all keys"
+    )]
+    Strategy,
 }
 
 impl FromStr for Span {
@@ -87,6 +93,17 @@ pub(super) fn parse_tag(text: &str) -> Result<(String, String), UnitError> {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err(UnitError::Tag),
     }
+}
+
+/// Splits `PREFIX=STRATEGY`; the prefix may be empty and may hold `=` itself.
+///
+/// # Errors
+/// [`UnitError::Strategy`] when there is no `=`, or what follows the last one is no strategy.
+pub(super) fn parse_strategy(text: &str) -> Result<(String, Strategy), UnitError> {
+    let (prefix, name) = text.rsplit_once('=').ok_or(UnitError::Strategy)?;
+    let all = [Strategy::Siblings, Strategy::Lww];
+    let strategy = all.into_iter().find(|strategy| strategy.as_str() == name).ok_or(UnitError::Strategy)?;
+    Ok((prefix.into(), strategy))
 }
 
 #[cfg(test)]
@@ -147,5 +164,21 @@ mod tests {
         assert_eq!(parse_tag("rack=7=8"), Ok(("rack".into(), "7=8".into())));
         assert_eq!(parse_tag("=7"), Err(UnitError::Tag));
         assert_eq!(parse_tag("rack"), Err(UnitError::Tag));
+    }
+
+    #[test]
+    fn a_strategy_has_a_prefix_be_it_empty() {
+        for (text, expected) in [
+            ("=lww", Some(("", Strategy::Lww))),
+            ("session/=lww", Some(("session/", Strategy::Lww))),
+            ("a=b=siblings", Some(("a=b", Strategy::Siblings))),
+            ("lww", None),
+            ("a=", None),
+            ("a=LWW", None),
+            ("", None),
+        ] {
+            let parsed = parse_strategy(text).ok();
+            assert_eq!(parsed, expected.map(|(prefix, strategy)| (prefix.to_owned(), strategy)), "{text:?}");
+        }
     }
 }

@@ -207,3 +207,29 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::id::NodeId;
+    use quorate_core::storage::StorageError;
+
+    use super::*;
+
+    #[test]
+    fn every_failed_request_has_the_status_of_its_code() {
+        let coordinator = NodeId::new("n").expect("a good name");
+        for (error, status, code, retryable) in [
+            (RequestError::InvalidContext("no".into()), 400, "invalid_argument", false),
+            (RequestError::TooLarge { bytes: 2, max: 1 }, 413, "too_large", false),
+            (RequestError::TooManySiblings { siblings: 100 }, 422, "too_many_siblings", false),
+            (RequestError::Overloaded, 429, "overloaded", true),
+            (RequestError::NotReady { reason: "soon".into() }, 503, "not_ready", true),
+            (RequestError::Timeout { coordinator }, 504, "timeout", true),
+            (RequestError::Storage(StorageError::Full), 507, "disk_full", true),
+            (RequestError::Storage(StorageError::Io("bad".into())), 500, "storage_failed", true),
+        ] {
+            let api = ApiError::from(error);
+            assert_eq!((api.status.as_u16(), api.code, api.retryable), (status, code, retryable));
+        }
+    }
+}

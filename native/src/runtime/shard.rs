@@ -43,6 +43,7 @@ pub(super) struct ShardMachine {
     replies: HashMap<Token, oneshot::Sender<Reply>>,
     next_token: u64,
     wall_due: Time,
+    log: trace::Data,
 }
 
 impl ShardMachine {
@@ -52,7 +53,8 @@ impl ShardMachine {
         peers: Peers<Inbox>,
         control: mpsc::Sender<ControlInput>,
     ) -> Self {
-        Self { shard, clock, peers, control, replies: HashMap::new(), next_token: 0, wall_due: Time::ZERO }
+        let (replies, log) = Default::default();
+        Self { shard, clock, peers, control, replies, next_token: 0, wall_due: Time::ZERO, log }
     }
 
     fn step(&mut self, now: Time, input: Input) -> Due {
@@ -73,7 +75,7 @@ impl ShardMachine {
                     let _ = self.control.blocking_send(ControlInput::Shard(event));
                 }
                 Output::Failed(error) => die(&error),
-                Output::Event(event) => trace::shard(&event),
+                Output::Event(event) => self.log.log(&event),
             }
         }
         due

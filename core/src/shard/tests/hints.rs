@@ -55,7 +55,7 @@ fn without_hints_nothing_is_sent_and_no_timer_runs() {
     cluster.sent.clear();
     cluster.run(600_000);
     assert_eq!(cluster.sent.len(), 0);
-    assert!(cluster.queue.is_empty(), "no timer is left");
+    assert!(cluster.shards.values().all(|shard| shard.delivery.due().is_none()));
 }
 
 #[test]
@@ -185,6 +185,32 @@ fn where_the_owners_have_changed_a_hint_goes_to_all_of_them_and_stays_until_a_wr
     cluster.down(&[]);
     cluster.run(10_000);
     assert_eq!(cluster.hints("d"), "");
+}
+
+#[test]
+fn a_damaged_hint_is_given_up_and_its_place_can_be_taken_again() {
+    let (mut cluster, keys) = with_hints(3, Config::default());
+    // They were looked at, and wait for b now.
+    cluster.run(2_000);
+    let page = PageLimit { rows: 3, bytes: 10_000 };
+    let rows = cluster.disk("d").scan(Space::Hints, b"", None, page).expect("it can be read").rows;
+    let mut batch = Batch::default();
+    for (place, row) in &rows[..2] {
+        let mut row = row.to_vec();
+        row[3] ^= 1;
+        batch.put(Space::Hints, place.clone(), row);
+    }
+    cluster.disk("d").rows.apply(batch).expect("memory does not fail");
+    // More comes to the first one: what was there is gone, what comes is kept.
+    let damaged = super::super::hints::read_place(&rows[0].0).expect("a place").1;
+    assert_eq!(told(&cluster.ask("a", of(3, put(&damaged, "2")))), "2 by a, c, d for b; failed b");
+    assert_eq!(cluster.hints("d"), "b: 3");
+    cluster.down(&[]);
+    cluster.run(2_000);
+    assert_eq!(cluster.hints("d"), "");
+    assert_eq!(cluster.count(|kind| matches!(kind, EventKind::Damaged { .. })), 2);
+    assert_eq!(cluster.holds("b", &damaged), ["2"]);
+    assert_eq!(keys.iter().filter(|key| cluster.holds("b", key).is_empty()).count(), 1);
 }
 
 #[test]
