@@ -89,7 +89,8 @@ fn serve_node(arguments: ServeArguments) -> ExitCode {
 }
 
 fn simulate(arguments: &SimArguments) -> ExitCode {
-    match simulate::run(arguments, &mut io::stdout().lock()) {
+    // Not locked: a thread that finds a fault of the program itself must be able to say so.
+    match simulate::run(arguments, &mut io::stdout()) {
         Ok(code) => code,
         Err(error @ SimError::Output(_)) => fail(&error, 1),
         Err(error) => fail(&error, USAGE),

@@ -153,7 +153,7 @@ impl<S: Storage> Shard<S> {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
         }
-        if self.is_sealed(slice, fresh) && !hint.set.contains(fresh) {
+        if set.contains(fresh) && !hint.set.contains(fresh) && self.is_sealed(slice, fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::Sealed);
         }

@@ -290,7 +290,9 @@ impl<S: Storage> Shard<S> {
             }
             ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
-            ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
+            ShardMessage::Pull { request, layout, after, bare } => {
+                self.serve_pull(from, slice, request, layout, after, bare);
+            }
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
             ShardMessage::Collection(message) => self.on_collection(from, slice, message),
             ShardMessage::Exchange(ExchangeMessage::Ask { request, layout, question }) => {

@@ -75,7 +75,7 @@ impl<S: Storage> Shard<S> {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(held));
         }
-        if self.is_sealed(Position::of(key).slice(), fresh) && !held.contains(fresh) {
+        if set.contains(fresh) && !held.contains(fresh) && self.is_sealed(Position::of(key).slice(), fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::Sealed);
         }

@@ -41,10 +41,9 @@ impl Told {
         dots.len()
     }
 
-    /// The key and the number of a version.
-    pub(super) fn version(&self, dot: Dot) -> Option<(&Key, usize)> {
-        let number = |dots: &Vec<Dot>| Some(dots.iter().position(|known| *known == dot)? + 1);
-        self.versions.iter().find_map(|(key, dots)| Some((key, number(dots)?)))
+    /// The number of a version. Dots are unique within a slice of the ring, so the key must be known.
+    pub(super) fn version(&self, key: &Key, dot: Dot) -> Option<usize> {
+        Some(self.versions.get(key)?.iter().position(|known| *known == dot)? + 1)
     }
 
     /// The versions of a key that are in a past, as a list: `1, 2 and 4`.

@@ -74,11 +74,9 @@ impl Story {
         let folded = fold(sentences);
         let all = folded.len();
         let lines = shortened(folded);
-        let version = violation.dot.and_then(|dot| told.version(dot));
-        let found = version.map_or_else(
-            || violation.detail.clone(),
-            |(key, number)| format!("{} (version {number} of {key})", violation.detail),
-        );
+        let version = violation.key.as_ref().zip(violation.dot).and_then(|(key, dot)| told.version(key, dot));
+        let found = version
+            .map_or_else(|| violation.detail.clone(), |number| format!("{} (version {number})", violation.detail));
         let left_out = all - lines.len();
         Self { lines, left_out, promise: violation.invariant.sentence(), at: until, found }
     }
@@ -334,7 +332,7 @@ mod tests {
             "     1.500 s  C crashed",
             "     2.000 s  the network was cut around B and C",
             "     9.000 s  Broken: A write that a client was told is safe is found afterwards, or was replaced by one that had seen it.",
-            "              nobody has it (version 1 of cart)",
+            "              nobody has it (version 1)",
         ];
         assert_eq!(story.to_string().lines().collect::<Vec<_>>(), expected);
     }
