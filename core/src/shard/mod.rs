@@ -57,6 +57,7 @@ use crate::hash::{Slice, StableHasher};
 use crate::id::{ActorId, Key, NodeId, RequestId, Token};
 use crate::message::{Envelope, ExchangeMessage, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
+use crate::planted::PlantedBug;
 pub use crate::request::{Operation, Quorum, Reply, Request, Success};
 use crate::storage::{Batch, Seq, Storage, StorageError};
 use crate::time::{Time, WallTime};
@@ -396,6 +397,11 @@ impl<S: Storage> Shard<S> {
         let (kind, key) = (message.kind(), message.key().cloned());
         let cause = self.effects.event(|| EventKind::Sent { to: to.clone(), message: kind, key });
         self.effects.push(Output::Send { to, envelope: Envelope { cluster, cause, message } });
+    }
+
+    /// Whether this bug was put in on purpose.
+    fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.start.config.has_bug(bug)
     }
 
     fn tell(&mut self, event: FromShard) {
