@@ -243,6 +243,7 @@ impl<S: Storage> Shard<S> {
                 }
                 let done = store.floor.descends(&round.upto);
                 self.adopt_floor(slice, &store.floor);
+                self.bring_up(from, slice, &store.floor);
                 if done {
                     // Another leader came first.
                     self.collection.rounds.remove(&slice);
@@ -252,6 +253,16 @@ impl<S: Storage> Shard<S> {
             }
             Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
             Err(_) => {}
+        }
+    }
+
+    /// Tells a member what floor there is, if it has missed that: what the others have forgotten it would show for ever, and
+    /// they could not agree.
+    fn bring_up(&mut self, member: &NodeId, slice: Slice, theirs: &Floor) {
+        let floor = self.floor(slice);
+        let is_durable = self.barrier.shown_by(&rows::marks_key(slice)).is_none();
+        if is_durable && !theirs.descends(&floor) {
+            self.post(member, slice, CollectionMessage::Raised { floor });
         }
     }
 
