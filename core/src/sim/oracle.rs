@@ -189,9 +189,11 @@ impl Oracle {
                 let detail = format!("it stands beside {newer}, which replaced it");
                 found.push(violation(Invariant::SiblingsFollowHistory, now, key, dot, &detail));
             }
-            let written = history.acknowledged.iter().find(|write| write.dot == dot);
-            if written.is_some_and(|write| write.value != version.value.as_ref().map(hash_of)) {
-                found.push(violation(Invariant::AcknowledgedIsKept, now, key, dot, "it has another value now"));
+            let value = version.value.as_ref().map(hash_of);
+            let other = history.acknowledged.iter().find(|write| write.dot == dot && write.value != value);
+            if let Some(write) = other {
+                let detail = format!("it has another value now than when it was acknowledged at {}", write.at);
+                found.push(violation(Invariant::AcknowledgedIsKept, now, key, dot, &detail));
             }
         }
         found
