@@ -351,7 +351,11 @@ mod tests {
         };
         assert_eq!(again(Some(7), Some(7), &[9]), []);
         for (one, other, seen) in [(Some(7), Some(8), [9]), (None, None, [9]), (Some(7), Some(7), [1])] {
-            assert_eq!(again(one, other, &seen), [Invariant::AcknowledgedIsKept], "another name, or after another past");
+            assert_eq!(
+                again(one, other, &seen),
+                [Invariant::AcknowledgedIsKept],
+                "another name, or after another past"
+            );
         }
     }
 
