@@ -218,6 +218,8 @@ pub enum ShardMessage {
         layout: LayoutId,
         /// After this object; nothing is the beginning.
         after: Option<(Position, Key)>,
+        /// Whether a store that has not pulled everything itself is to give what it has.
+        bare: bool,
     },
     /// The answer to that.
     Pulled {
@@ -243,6 +245,8 @@ pub struct TransferPage {
     pub floor: Floor,
     /// Whether the giver left out what it cannot read at present: then it has not given all.
     pub damaged: bool,
+    /// Whether the giver holds all that it owns: if not, what it lacks is unknown, not absent.
+    pub synced: bool,
 }
 
 /// What a replica says to a request that it carried out.

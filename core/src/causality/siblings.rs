@@ -149,11 +149,12 @@ impl SiblingSet {
     /// [`UpdateError`]. Nothing was changed.
     ///
     /// # Panics
-    /// When the version has the name of a write that is here already: that one is to be found first, with
-    /// [`SiblingSet::find_request`].
+    /// When the version has the name of a write that is here already and that it does not replace: that one is to be found
+    /// first, with [`SiblingSet::find_request`].
     pub fn update(&mut self, context: &VersionVector, fresh: FreshDot, version: Version) -> Result<(), UpdateError> {
         let dot = fresh.dot();
         let again = version.request.and_then(|request| self.find_request(request.key));
+        let again = again.filter(|other| !context.covers(*other));
         assert!(again.is_none(), "the write is here already, as {again:?}");
         if self.known.covers(dot) || context.covers(dot) {
             let covered_upto = self.known.get(dot.actor).max(context.get(dot.actor));

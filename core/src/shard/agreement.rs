@@ -7,7 +7,8 @@
 //! 2. All members of the layout **seal** that bound, durably, and say whether they keep hints. From then on each refuses a
 //!    fresh write, or a hint, under a dot below it that it does not hold; its coordinator mints another dot.
 //! 3. Once all have sealed and nobody keeps a hint, every owner of every arc of the slice gives a digest of the versions
-//!    below the bound that are live with it. It is durable, and read after the seal. An arc is agreed once its owners gave
+//!    below the bound that are live with it, but for tombstones below the floor there is: some owners may have forgotten
+//!    them, and others not yet. It is durable, and read after the seal. An arc is agreed once its owners gave
 //!    the same; that may take several attempts, while clients go on writing.
 //! 4. Once all arcs are agreed under one layout the floor is **raised** to the bound.
 //!
@@ -242,6 +243,7 @@ impl<S: Storage> Shard<S> {
                 }
                 let done = store.floor.descends(&round.upto);
                 self.adopt_floor(slice, &store.floor);
+                self.bring_up(from, slice, &store.floor);
                 if done {
                     // Another leader came first.
                     self.collection.rounds.remove(&slice);
@@ -251,6 +253,16 @@ impl<S: Storage> Shard<S> {
             }
             Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
             Err(_) => {}
+        }
+    }
+
+    /// Tells a member what floor there is, if it has missed that: what the others have forgotten it would show for ever, and
+    /// they could not agree.
+    fn bring_up(&mut self, member: &NodeId, slice: Slice, theirs: &Floor) {
+        let floor = self.floor(slice);
+        let is_durable = self.barrier.shown_by(&rows::marks_key(slice)).is_none();
+        if is_durable && !theirs.descends(&floor) {
+            self.post(member, slice, CollectionMessage::Raised { floor });
         }
     }
 
@@ -288,6 +300,7 @@ impl<S: Storage> Shard<S> {
                 round.stage = Stage::Sealing;
                 round.sealed.clear();
                 round.compared.clear();
+                round.agreed.clear();
             }
         }
     }

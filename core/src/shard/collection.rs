@@ -33,6 +33,8 @@ use crate::time::Time;
 
 /// Between two pages of a sweep or a survey: clients come first.
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
+/// Until a page that could not be swept is tried again.
+const SWEEP_RETRY: Duration = Duration::from_secs(1);
 
 /// What a store remembers of a slice, durably.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,20 +226,30 @@ impl<S: Storage> Shard<S> {
     /// Removes a page of tombstones that nobody needs any more.
     fn sweep(&mut self, slice: Slice) {
         let Some((_, from)) = self.collection.sweeps.remove(&slice) else { return };
-        let floor = self.floor(slice);
-        let Ok((keys, next)) = self.deleted_keys(slice, Some(&from), limits::COLLECTION_ROWS_MAX) else { return };
-        for key in keys {
-            let Ok(set) = rows::load(&self.storage, &key) else { continue };
-            if set.is_deleted()
-                && floor.covers_all(set.context())
-                && self.store_in(Batch::default(), &key, &set, None).is_ok()
-            {
-                self.effects.event(|| EventKind::TombstoneCollected { key: key.clone() });
-            }
+        let swept = self.deleted_keys(slice, Some(&from), limits::COLLECTION_ROWS_MAX).and_then(|(keys, next)| {
+            keys.iter().try_for_each(|key| self.sweep_key(slice, key))?;
+            Ok(next)
+        });
+        let now = self.effects.now;
+        match swept {
+            Ok(Some(next)) => _ = self.collection.sweeps.insert(slice, (now + PAUSE, next)),
+            Ok(None) => {}
+            // The other owners may have forgotten what this one still shows: the page is swept again until it can be.
+            Err(_) => _ = self.collection.sweeps.insert(slice, (now + SWEEP_RETRY, from)),
         }
-        if let Some(next) = next {
-            self.collection.sweeps.insert(slice, (self.effects.now + PAUSE, next));
+    }
+
+    /// Forgets a key if its floor has made it needless. A damaged one is healed first, by whoever meets it.
+    fn sweep_key(&mut self, slice: Slice, key: &Key) -> Result<(), StorageError> {
+        let set = match rows::load(&self.storage, key) {
+            Err(StorageError::Corrupt(_)) => return Ok(()),
+            read => read?,
+        };
+        if set.is_deleted() && self.floor(slice).covers_all(set.context()) {
+            self.store_in(Batch::default(), key, &set, None)?;
+            self.effects.event(|| EventKind::TombstoneCollected { key: key.clone() });
         }
+        Ok(())
     }
 
     /// What a page of a transfer says of what this store holds: below the floor of the giver, and on arcs that both own,

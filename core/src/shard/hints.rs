@@ -20,6 +20,7 @@ use crate::layout::LayoutId;
 use crate::limits;
 use crate::message::{Answer, Refusal};
 use crate::node::StartError;
+use crate::planted::PlantedBug;
 use crate::ring::PreferenceList;
 use crate::storage::{Batch, PageLimit, Seq, Space, Storage, StorageError};
 
@@ -153,7 +154,7 @@ impl<S: Storage> Shard<S> {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::CoveredDot(hint.set));
         }
-        if self.is_sealed(slice, fresh) && !hint.set.contains(fresh) {
+        if set.contains(fresh) && !hint.set.contains(fresh) && self.is_sealed(slice, fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::Sealed);
         }
@@ -161,6 +162,9 @@ impl<S: Storage> Shard<S> {
         if is_new && kept >= u64::from(self.start.config.repair.hints_max) {
             self.effects.event(|| EventKind::HintRefused { key: key.clone(), target: target.clone() });
             return Err(Refusal::HintsFull);
+        }
+        if self.has_bug(PlantedBug::ForgetHint) {
+            return Ok(Answer::Written);
         }
         if rows::merge(&mut hint.set, set).map_err(Refusal::Storage)? {
             hint.set.forget_requests(self.wall_now(), self.start.config.repair.request_memory);

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use super::barrier::Then;
 use super::operation::{Stage, Write};
 use super::{Operation, Output, Picture, Shard, rows};
-use crate::causality::{self, IssueError, Issuer, RequestName, SiblingSet, Version, VersionVector};
+use crate::causality::{self, Dot, IssueError, Issuer, RequestName, SiblingSet, Version, VersionVector};
 use crate::config::{Config, Strategy};
 use crate::error::RequestError;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
-use crate::id::{Key, RequestId};
+use crate::id::{Key, RequestId, RequestKey};
 use crate::limits;
 use crate::node::{FromShard, NodeEvent};
 use crate::planted::PlantedBug;
@@ -92,21 +92,23 @@ impl<S: Storage> Shard<S> {
             // The block in use is not used up: the next write tries again, and the failure is on the trace.
             let _ = self.lease(slice, upto);
         }
-        let (dot, past) = (fresh.dot(), &replaces);
-        self.effects.event(|| EventKind::Minted {
-            key: key.clone(),
-            dot,
-            replaces: past.clone(),
-            request: request_key,
-        });
+        self.note_minted(&key, fresh.dot(), &replaces, request_key);
+        self.note_siblings(&key, &set);
+        let mut seen = replaces;
+        seen.insert(fresh.dot());
+        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen, again: false })))
+    }
+
+    fn note_minted(&mut self, key: &Key, dot: Dot, replaces: &VersionVector, request: Option<RequestKey>) {
+        self.effects.event(|| EventKind::Minted { key: key.clone(), dot, replaces: replaces.clone(), request });
+    }
+
+    fn note_siblings(&mut self, key: &Key, set: &SiblingSet) {
         let siblings = set.values().len();
         if siblings > 1 {
             let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);
             self.effects.event(|| EventKind::Conflict { key: key.clone(), siblings });
         }
-        let mut seen = replaces;
-        seen.insert(fresh.dot());
-        Ok(Minted::Fresh(Box::new(Write { set, fresh: fresh.dot(), seen, again: false })))
     }
 
     /// Reserves dots durably; writes that need them go on then.

@@ -57,6 +57,7 @@ use crate::hash::{Slice, StableHasher};
 use crate::id::{ActorId, Key, NodeId, RequestId, Token};
 use crate::message::{Envelope, ExchangeMessage, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, StartError, ToShard};
+use crate::planted::PlantedBug;
 pub use crate::request::{Operation, Quorum, Reply, Request, Success};
 use crate::storage::{Batch, Seq, Storage, StorageError};
 use crate::time::{Time, WallTime};
@@ -290,7 +291,9 @@ impl<S: Storage> Shard<S> {
             }
             ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
-            ShardMessage::Pull { request, layout, after } => self.serve_pull(from, slice, request, layout, after),
+            ShardMessage::Pull { request, layout, after, bare } => {
+                self.serve_pull(from, slice, request, layout, after, bare);
+            }
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
             ShardMessage::Collection(message) => self.on_collection(from, slice, message),
             ShardMessage::Exchange(ExchangeMessage::Ask { request, layout, question }) => {
@@ -394,6 +397,11 @@ impl<S: Storage> Shard<S> {
         let (kind, key) = (message.kind(), message.key().cloned());
         let cause = self.effects.event(|| EventKind::Sent { to: to.clone(), message: kind, key });
         self.effects.push(Output::Send { to, envelope: Envelope { cluster, cause, message } });
+    }
+
+    /// Whether this bug was put in on purpose.
+    fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.start.config.has_bug(bug)
     }
 
     fn tell(&mut self, event: FromShard) {

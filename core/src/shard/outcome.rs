@@ -14,6 +14,7 @@ use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
 use crate::id::RequestId;
 use crate::message::ShardMessage;
+use crate::planted::PlantedBug;
 use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
@@ -33,11 +34,13 @@ impl<S: Storage> Shard<S> {
             Stage::Writing { write, .. } => Some((write.set.clone(), write.seen.clone())),
             _ => None,
         };
+        let unmerged = self.start.config.has_bug(PlantedBug::AnswerWithoutMerging);
         let Some(round) = operation.round() else { return };
         let lingered = round.linger_until.take().is_some();
         round.replied = true;
         let (set, seen) = written.unwrap_or_else(|| {
-            let merged = round.merged();
+            let one = round.votes_of().first().and_then(|node| round.sets.get(node)).filter(|_| unmerged);
+            let merged = one.cloned().unwrap_or_else(|| round.merged());
             let seen = merged.context().clone();
             (merged, seen)
         });

@@ -10,6 +10,7 @@ use crate::hash::Position;
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
+use crate::planted::PlantedBug;
 use crate::storage::{Seq, Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
@@ -64,7 +65,8 @@ impl<S: Storage> Shard<S> {
 
     fn holds(&mut self, key: &Key) -> Result<Answer, Refusal> {
         let set = self.load(key).map_err(Refusal::Storage)?;
-        Ok(Answer::Holds { set, synced: self.synced.contains(&Position::of(key).slice()) })
+        let synced = self.synced.contains(&Position::of(key).slice()) || self.has_bug(PlantedBug::ReadUnsynced);
+        Ok(Answer::Holds { set, synced })
     }
 
     /// Merges a coordinator's write, unless its fresh dot is superseded by what is held, or sealed: then the write would
@@ -73,9 +75,12 @@ impl<S: Storage> Shard<S> {
         let held = self.load(key).map_err(Refusal::Storage)?;
         if set.contains(fresh) && held.is_covered(fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
+            if self.has_bug(PlantedBug::AcknowledgeCovered) {
+                return Ok(Answer::Written);
+            }
             return Err(Refusal::CoveredDot(held));
         }
-        if self.is_sealed(Position::of(key).slice(), fresh) && !held.contains(fresh) {
+        if set.contains(fresh) && !held.contains(fresh) && self.is_sealed(Position::of(key).slice(), fresh) {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::Sealed);
         }
@@ -102,6 +107,9 @@ impl<S: Storage> Shard<S> {
         if (before.is_empty() && set.is_empty()) || !rows::merge(&mut merged, &set)? {
             return Ok(before);
         }
+        if self.has_bug(PlantedBug::KeepNewest) {
+            merged = merged.collapsed();
+        }
         merged.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
         self.store(key, &before, &merged)?;
         Ok(merged)
@@ -124,7 +132,7 @@ impl<S: Storage> Shard<S> {
     ) {
         let slice = Position::of(key).slice();
         let own = *to == self.start.node;
-        match shown {
+        match shown.filter(|_| !self.has_bug(PlantedBug::VoteBeforeDurable)) {
             Some(seq) => {
                 let then = if own {
                     Then::Answer { request, result }

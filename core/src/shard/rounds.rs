@@ -18,6 +18,7 @@ use crate::hash::Position;
 use crate::id::{NodeId, RequestId};
 use crate::message::{Answer, Refusal, ShardMessage};
 use crate::node::FromShard;
+use crate::planted::PlantedBug;
 use crate::storage::{Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
@@ -36,7 +37,10 @@ impl<S: Storage> Shard<S> {
         match self.mint(id, seen.as_ref()) {
             Ok(Minted::Fresh(write)) => {
                 let replication = self.picture.as_ref().expect("requests come after the picture").config.replication;
-                let needs = self.operations[&id].needs(replication);
+                let mut needs = self.operations[&id].needs(replication);
+                if self.has_bug(PlantedBug::AcknowledgeEarly) {
+                    needs.votes = needs.votes.saturating_sub(1).max(1);
+                }
                 self.begin_round(id, needs, |round| Stage::Writing { round, write });
             }
             Ok(Minted::LeaseNeeded { slice, upto }) => {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::barrier::Then;
 use super::collection::PAUSE;
 use super::{Shard, rows};
-use crate::causality::{Floor, SiblingSet};
+use crate::causality::{Dot, Floor, SiblingSet, Version};
 use crate::hash::{Position, Slice};
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
@@ -89,12 +89,13 @@ impl<S: Storage> Shard<S> {
         let limit = PageLimit { rows: limits::COLLECTION_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
         let ring = &picture.rings.all;
+        let floor = self.floor(slice);
         let result = match rows::scan(&self.storage, &survey.from, end, limit) {
             Ok(page) => {
                 for object in &page.found {
                     if ring.preference_list(object.at).primaries().contains(&self.start.node) {
                         let arc = arc_end(ring, slice, object.at);
-                        note(&mut survey.digests, arc, &object.key, &object.set, &survey.upto);
+                        note(&mut survey.digests, arc, &object.key, &object.set, (&floor, &survey.upto));
                     }
                 }
                 page.damaged.iter().for_each(|key| self.begin_heal(key));
@@ -130,9 +131,19 @@ fn arc_end(ring: &Ring, slice: Slice, at: Position) -> Position {
     ring.tokens().get(after).map_or_else(|| slice.last(), |token| token.position.min(slice.last()))
 }
 
-/// Adds a key's live versions below the bound to the digest of its arc. Keys come in the order of the ring.
-fn note(digests: &mut BTreeMap<Position, ArcDigest>, arc: Position, key: &Key, set: &SiblingSet, upto: &Floor) {
-    let mut live = set.live().map(|(dot, _)| dot).filter(|dot| upto.covers(*dot)).peekable();
+/// Adds a key's live versions below the bound to the digest of its arc, but for tombstones below the floor, which one owner
+/// may have forgotten and another not yet. Keys come in the order of the ring.
+fn note(
+    digests: &mut BTreeMap<Position, ArcDigest>,
+    arc: Position,
+    key: &Key,
+    set: &SiblingSet,
+    bounds: (&Floor, &Floor),
+) {
+    let (floor, upto) = bounds;
+    let is_gone = |dot: Dot, version: &Version| version.value.is_none() && floor.covers(dot);
+    let live = set.live().filter(|(dot, version)| upto.covers(*dot) && !is_gone(*dot, version));
+    let mut live = live.map(|(dot, _)| dot).peekable();
     if live.peek().is_none() {
         return;
     }

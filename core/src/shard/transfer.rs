@@ -4,6 +4,10 @@
 //! A slice is synced once, of every arc of it, so many settled owners have given all they hold that any earlier write
 //! quorum, and any earlier read quorum, has one of them. Each of them has acknowledged a layout with the joiner when it
 //! gives: from then on it refuses requests that do not count the joiner in.
+//!
+//! Owners that lost their data one after the other may wait for each other. Once nobody else is left to ask, they give each
+//! other what they have: of an acknowledged write at most a write quorum less one store lost its copy, so some owner has
+//! it. What they give may be long deleted, so those who hold all they own give again afterwards.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -33,12 +37,18 @@ const PAGE_TIMEOUT: Duration = Duration::from_millis(1_000);
 pub(super) struct Pull {
     /// Settled owners that have given all they hold.
     done: BTreeSet<NodeId>,
+    /// Settled owners that are not synced themselves, when they were asked last.
+    unsynced: BTreeSet<NodeId>,
+    /// Those of them that have given all they have, which is less than all they own.
+    bare: BTreeSet<NodeId>,
     /// The floors of the givers, with their first pages.
     floors: BTreeMap<NodeId, Floor>,
     /// Who is asked for a page, by which request.
     asked: Option<(NodeId, RequestId)>,
     /// Who was asked last and had nothing to give: the next one in line is asked then, not the same one for ever.
     passed: Option<NodeId>,
+    /// Whether it is asked for what little it has.
+    asked_bare: bool,
     /// Where the next page of that owner begins.
     after: Option<(Position, Key)>,
     /// Whether that owner has left something out that it could not read.
@@ -50,8 +60,20 @@ pub(super) struct Pull {
 
 impl Pull {
     fn new(due: Option<Time>) -> Self {
-        let (done, floors) = (BTreeSet::new(), BTreeMap::new());
-        Self { done, floors, asked: None, passed: None, after: None, damaged: false, due, objects: 0 }
+        let (done, unsynced, bare, floors) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self {
+            done,
+            unsynced,
+            bare,
+            floors,
+            asked: None,
+            asked_bare: false,
+            passed: None,
+            after: None,
+            damaged: false,
+            due,
+            objects: 0,
+        }
     }
 
     pub(super) const fn due(&self) -> Option<Time> {
@@ -133,7 +155,7 @@ impl<S: Storage> Shard<S> {
         let request = self.new_request();
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
         pull.due = Some(due);
-        let missing = missing_sources(&picture, slice, &pull.done);
+        let missing = missing_sources(&picture, slice, &pull.done, &pull.bare);
         if missing.is_empty() {
             let objects = pull.objects;
             return self.become_synced(slice, objects);
@@ -146,9 +168,15 @@ impl<S: Storage> Shard<S> {
         }
         let behind = missing.iter().filter(|node| Some(*node) > pull.passed.as_ref());
         let Some(source) = current.or_else(|| behind.chain(&missing).find(up).cloned()) else { return };
+        // Stores that wait for each other would wait for ever: then each gives what it has.
+        let bare = missing.iter().all(|node| pull.unsynced.contains(node));
+        if bare != pull.asked_bare {
+            pull.after = None;
+        }
         pull.asked = Some((source.clone(), request));
+        pull.asked_bare = bare;
         let (layout, after) = (picture.rings.id, pull.after.clone());
-        self.send(source, slice, ShardMessage::Pull { request, layout, after });
+        self.send(source, slice, ShardMessage::Pull { request, layout, after, bare });
     }
 
     /// Remembers durably that this store holds all that this node owns of the slice.
@@ -203,9 +231,10 @@ impl<S: Storage> Shard<S> {
         request: RequestId,
         layout: LayoutId,
         after: Option<(Position, Key)>,
+        bare: bool,
     ) {
         let result = self.check_layout(layout).and_then(|()| {
-            if !self.synced.contains(&slice) {
+            if !bare && !self.synced.contains(&slice) {
                 return Err(Refusal::NotSynced);
             }
             self.page_for(from, slice, after)
@@ -234,7 +263,8 @@ impl<S: Storage> Shard<S> {
         let next = page.next.as_deref().and_then(rows::place_before);
         let found = page.found.into_iter().filter(|object| is_askers(object.at));
         let objects = found.map(|object| (object.key, object.set)).collect();
-        Ok(TransferPage { objects, next, damaged, floor: self.floor(slice) })
+        let synced = self.synced.contains(&slice);
+        Ok(TransferPage { objects, next, damaged, synced, floor: self.floor(slice) })
     }
 
     /// The taking side.
@@ -254,6 +284,9 @@ impl<S: Storage> Shard<S> {
             Ok(page) => self.take_page(from, slice, page),
             Err(refusal) => {
                 pull.due = Some(now + RETRY_SOON);
+                if refusal == Refusal::NotSynced {
+                    pull.unsynced.insert(from.clone());
+                }
                 match refusal {
                     Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
                     // Another owner may have it; this one is asked again later.
@@ -278,14 +311,17 @@ impl<S: Storage> Shard<S> {
         let span = self.span_of(slice, &page);
         let merged = page.objects.iter().try_for_each(|(key, set)| self.merge(key, set).map(|_| ()));
         // What the giver could not read is not dead for that.
-        let floor = if page.damaged { Floor::new() } else { page.floor.clone() };
+        let is_whole = page.synced && !self.pulls.get(&slice).is_some_and(|pull| pull.asked_bare);
+        let floor = if page.damaged || !is_whole { Floor::new() } else { page.floor.clone() };
         if let Err(error) = merged.and_then(|()| self.bury_missing(from, span, &given, &floor)) {
             // The page is asked for again.
             self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
             return;
         }
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
-        pull.floors.entry(from.clone()).or_insert(page.floor);
+        if is_whole {
+            pull.floors.entry(from.clone()).or_insert(page.floor);
+        }
         pull.objects += u64::try_from(page.objects.len()).expect("a page is short");
         pull.damaged |= page.damaged;
         if page.next.is_none() {
@@ -297,7 +333,12 @@ impl<S: Storage> Shard<S> {
                 pull.due = Some(self.effects.now + PAGE_TIMEOUT);
                 return;
             }
-            pull.done.insert(from.clone());
+            if is_whole {
+                pull.done.insert(from.clone());
+            } else if pull.bare.insert(from.clone()) {
+                // What it gave may be long deleted. Those who know better give again, and what they lack is buried.
+                pull.done.clear();
+            }
         }
         pull.after = page.next;
         self.advance_pull(slice);
@@ -316,8 +357,10 @@ impl<S: Storage> Shard<S> {
 }
 
 /// The settled owners that could still give something needed: none once every arc of the slice has enough of them in
-/// `done`. Arcs of the slice that this node does not own are counted in, which costs a question and spares a case.
-fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>) -> Vec<NodeId> {
+/// `done`, or all of them have given, those in `bare` what little they had: who is not synced has lost data, and of every
+/// acknowledged write fewer stores than a write quorum may have. Arcs of the slice that this node does not own are counted
+/// in, which costs a question and spares a case.
+fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>, bare: &BTreeSet<NodeId>) -> Vec<NodeId> {
     let replication = picture.config.replication;
     let (r, w) = (usize::from(replication.r.get()), usize::from(replication.w.get()));
     let mut missing = Vec::new();
@@ -328,8 +371,10 @@ fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>) -> 
         let others: Vec<&NodeId> = primaries.iter().filter(|node| **node != picture.me).collect();
         let least = r.min(w).min(owners);
         let needed = (owners + 1 - least).min(others.len());
-        if others.iter().filter(|node| done.contains(**node)).count() < needed {
-            missing.extend(others.into_iter().filter(|node| !done.contains(*node)).cloned());
+        let gave = |node: &NodeId| done.contains(node) || bare.contains(node);
+        let is_enough = others.iter().filter(|node| done.contains(**node)).count() >= needed;
+        if !is_enough && !others.iter().all(|node| gave(node)) {
+            missing.extend(others.into_iter().filter(|node| !gave(node)).cloned());
         }
     }
     missing.sort_unstable();

@@ -219,7 +219,9 @@ impl Checker {
         if let Some(detail) = lists::departure(&rings.all) {
             self.breaks(Invariant::ListsFollowTokens, now, detail);
         }
-        let before = self.layout.as_ref().filter(|before| before.id.version <= rings.id.version);
+        // Two joins that were heard of in different orders make layouts of which neither follows the other.
+        let follows = |before: &&Arc<Rings>| !rings.layout.clone().merge(&before.layout);
+        let before = self.layout.as_ref().filter(follows);
         if let Some(detail) = before.and_then(|before| lists::gain(&before.all, &rings.all)) {
             self.breaks(Invariant::JoinsMoveToJoiner, now, detail);
         }
