@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 #[cfg(feature = "planted")]
@@ -28,6 +28,8 @@ use sweep::{Outcome, Seeds, sweep};
 const BROKEN: u8 = 1;
 /// Ended by Ctrl-C, as shells say it.
 const INTERRUPTED: u8 = 130;
+/// A second Ctrl-C that comes sooner is the same one.
+const SECOND_INTERRUPT_AFTER: Duration = Duration::from_millis(300);
 
 /// What to run.
 #[derive(Args, Clone, Debug)]
@@ -207,7 +209,7 @@ fn scenario(arguments: &SimArguments, path: &Path, out: &mut impl Write) -> Resu
     if !recorded.about.is_empty() {
         writeln!(out, "{}\n", recorded.about)?;
     }
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let verdict = match &arguments.trace {
         Some(path) => trace(&schedule, path)?,
         None => schedule.judge(),
@@ -249,10 +251,13 @@ fn random_seed() -> Result<u64, SimError> {
 fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
+    let mut first: Option<Instant> = None;
     let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        // Whoever stops a program with all it started may do so twice at once.
+        if first.get_or_insert_with(Instant::now).elapsed() > SECOND_INTERRUPT_AFTER {
             std::process::exit(INTERRUPTED.into());
         }
+        flag.store(true, Ordering::Relaxed);
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         eprintln!("quorate: Ctrl-C ends this at once, without a summary: {error}");
