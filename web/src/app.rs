@@ -49,7 +49,7 @@ pub enum Msg {
     /// Let time pass at this speed.
     Speed(Speed),
     /// Begin a new world.
-    NewRun(Setting),
+    NewRun(Box<Setting>),
     /// Open a dialog, or close the one that is open.
     Dialog(Option<Dialog>),
     /// Show this pane on a phone.
@@ -128,7 +128,7 @@ impl Component for App {
             Msg::Do(actions) => self.act(actions),
             Msg::Use(tool) => self.use_tool(tool),
             Msg::Speed(speed) => self.say(Command::Speed(speed)),
-            Msg::NewRun(setting) => self.new_run(setting),
+            Msg::NewRun(setting) => self.new_run(*setting),
             Msg::Dialog(dialog) => self.dialog = dialog,
             Msg::Pane(pane) => self.pane = pane,
             Msg::Remark(text) => self.remark = Some(text),

@@ -36,7 +36,7 @@ impl TreeNode {
     /// The leaf with a number.
     ///
     /// # Errors
-    /// [`NoSuchNode`] from [`LEAVES`] on.
+    /// `NoSuchNode` from [`LEAVES`] on.
     pub fn leaf(index: u16) -> Result<Self, NoSuchNode> {
         Self::try_from((DEPTH, index))
     }

@@ -160,7 +160,7 @@ fn NewRun(props: &NewRunProps) -> Html {
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
             if let Ok(setting) = &checked {
-                tell.emit(Msg::NewRun(setting.clone()));
+                tell.emit(Msg::NewRun(Box::new(setting.clone())));
             }
         })
     };
