@@ -209,9 +209,7 @@ impl<S: Storage> Shard<S> {
         let targets: Vec<NodeId> = self.hints.targets_in(Position::of(key).slice()).cloned().collect();
         for target in targets {
             if let Some(hint) = self.hint(&target, key)? {
-                // A store that was restored may have hints again that were delivered long ago.
-                let kept = self.strip(Position::of(key).slice(), &SiblingSet::default(), &hint.set);
-                rows::merge(&mut set, &kept)?;
+                rows::merge(&mut set, &hint.set)?;
                 shown = shown.max(self.barrier.shown_by(&place(&target, key)));
             }
         }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::mint::Minted;
 use super::operation::{Operation as Coordination, Stage};
 use super::round::{Needs, Question, Round, Standing, View};
-use super::{Operation, RETRY_INTERVAL, RETRY_SOON, Shard};
+use super::{Operation, RETRY_INTERVAL, RETRY_SOON, Shard, rows};
 use crate::causality::SiblingSet;
 use crate::error::RequestError;
 use crate::error::StandIn;
@@ -122,6 +122,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn on_answer(&mut self, from: &NodeId, question: RequestId, result: Result<Answer, Refusal>) {
         let Some(&id) = self.rounds.get(&question) else { return self.on_handed_off(from, question, result) };
         let now = self.effects.now;
+        let result = self.without_dead(id, from, result);
         let round = self.operations.get_mut(&id).and_then(Coordination::round).expect("a round has its request");
         match result {
             Ok(Answer::Holds { set, synced }) if !round.is_write() => {
@@ -152,6 +153,20 @@ impl<S: Storage> Shard<S> {
             Err(Refusal::CoveredDot(held)) => return self.on_covered_dot(from, id, &held),
         }
         self.advance(id);
+    }
+
+    /// A fallback that was restored may have hints again that were delivered long ago. It cannot tell what of them is dead,
+    /// for it does not own the key; this node does.
+    fn without_dead(&self, id: RequestId, from: &NodeId, result: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
+        let Ok(Answer::Holds { set, synced }) = result else { return result };
+        let picture = self.picture.as_ref().expect("answers come after the picture");
+        let key = &self.operations[&id].request.key;
+        let at = Position::of(key);
+        if picture.rings.all.preference_list(at).primaries().contains(from) {
+            return Ok(Answer::Holds { set, synced });
+        }
+        let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
+        Ok(Answer::Holds { set: self.strip(at.slice(), &held, &set).into_owned(), synced })
     }
 
     fn note_vote(&mut self, from: &NodeId, id: RequestId) {
