@@ -199,8 +199,8 @@ impl Checker {
             self.mark(Mark::RetryRecognised);
         }
         let strict = has_quorum(success, self.replication.w.get());
-        let value = success.set.live().find(|(live, _)| *live == dot).and_then(|(_, version)| version.value.as_ref());
-        self.oracle.acknowledge(now, key, dot, value, strict);
+        // What its client asked for, not what the answer shows: a retry may find the write superseded.
+        self.oracle.acknowledge(now, key, dot, open.asked.value().as_ref(), strict);
         let stores = success.answers.successful.iter().filter_map(index).collect();
         let oracle = &self.oracle;
         self.losses.promise(token, dot, stores, |replaced| oracle.is_past(key, replaced, dot));

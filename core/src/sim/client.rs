@@ -45,6 +45,14 @@ impl Asked {
             ClientOperation::Delete { .. } => OperationKind::Delete,
         }
     }
+
+    /// The value that it writes; nothing of a delete or a read.
+    pub(super) fn value(&self) -> Option<Value> {
+        match &self.operation {
+            ClientOperation::Put { value, .. } => Some(Value::json(alloc::format!("{value:?}"))),
+            ClientOperation::Get { .. } | ClientOperation::Delete { .. } => None,
+        }
+    }
 }
 
 /// One try of it that is not answered yet.
@@ -91,8 +99,7 @@ impl Clients {
         let (mut request, value) = match &asked.operation {
             ClientOperation::Get { key } => (Request::get(key.clone()), None),
             ClientOperation::Put { key, value, informed } => {
-                let json = Value::json(alloc::format!("{value:?}"));
-                (Request::write(key.clone(), Some(json), context(*informed)), Some(value.clone()))
+                (Request::write(key.clone(), asked.value(), context(*informed)), Some(value.clone()))
             }
             ClientOperation::Delete { key, informed } => (Request::write(key.clone(), None, context(*informed)), None),
         };
