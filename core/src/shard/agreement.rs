@@ -42,6 +42,7 @@
 //! A member that is dead, not synced or under another layout stops all collection, as it must: its hints and its copies
 //! may be anything. It is heard again or leaves the layout.
 
+use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -49,9 +50,9 @@ use core::time::Duration;
 use super::barrier::Then;
 use super::transfer::arcs;
 use super::{Shard, rows};
-use crate::causality::Floor;
+use crate::causality::{Floor, SiblingSet};
 use crate::hash::{Position, Slice};
-use crate::id::{NodeId, RequestId};
+use crate::id::{Key, NodeId, RequestId};
 use crate::layout::{LayoutId, Rings};
 use crate::message::{ArcDigest, CollectionMessage, Refusal, SealedStore, ShardMessage};
 use crate::storage::{Storage, StorageError};
@@ -253,6 +254,15 @@ impl<S: Storage> Shard<S> {
             }
             Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
             Err(_) => {}
+        }
+    }
+
+    /// Who shows versions that lie below the floor has missed it: nobody else can free it of them.
+    pub(super) fn bring_up_if_it_shows_dead(&mut self, member: &NodeId, key: &Key, shown: &SiblingSet) {
+        let slice = Position::of(key).slice();
+        let Ok(held) = self.load(key) else { return };
+        if matches!(self.strip(slice, &held, shown), Cow::Owned(_)) {
+            self.bring_up(member, slice, &Floor::new());
         }
     }
 

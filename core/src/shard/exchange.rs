@@ -435,6 +435,7 @@ impl<S: Storage> Shard<S> {
             self.note_repair(key, peer.clone());
             let repair = ShardMessage::Repair { layout: self.layout_id(), key: key.clone(), set: merged };
             self.send_once_durable(peer.clone(), Position::of(key).slice(), repair);
+            self.bring_up_if_it_shows_dead(peer, key, theirs);
         }
         if let Some(exchange) = self.exchanges.running.get_mut(peer).filter(|_| we || they) {
             exchange.differing = exchange.differing.saturating_add(1);

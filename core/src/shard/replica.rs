@@ -44,7 +44,7 @@ impl<S: Storage> Shard<S> {
     /// Nobody waits for the outcome: what fails is repaired by the next read.
     pub(super) fn serve_repair(&mut self, from: &NodeId, layout: LayoutId, key: &Key, set: &SiblingSet) {
         match self.check_layout(layout).and_then(|()| self.merge(key, set).map_err(Refusal::Storage)) {
-            Ok(_) => {}
+            Ok(_) => self.bring_up_if_it_shows_dead(from, key, set),
             Err(Refusal::Storage(error)) => {
                 self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
             }

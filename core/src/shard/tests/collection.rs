@@ -279,3 +279,27 @@ fn a_hint_that_is_outstanding_keeps_every_tombstone() {
     shards.run(Duration::from_secs(10));
     assert_eq!(shards.values(), NOTHING);
 }
+
+/// The news of the floor is lost on its way to one owner, and nothing that this owner wants reaches the others.
+#[test]
+fn who_shows_what_lies_below_the_floor_is_told_of_the_floor() {
+    let mut shards = Shards::new();
+    shards.written("a", None);
+    shards.hold = |_, message| {
+        use CollectionMessage::{Raised, Wanted};
+        matches!(message, ShardMessage::Collection(Raised { .. } | Wanted { .. }))
+    };
+    shards.run(Duration::from_secs(5));
+    let shows = |shards: &Shards, name: &&str| !shards.held_at(name).is_empty();
+    let (behind, ahead): (Vec<&str>, Vec<&str>) = ["a", "b", "c"].iter().partition(|name| shows(&shards, name));
+    assert_eq!((behind.len(), ahead.len()), (2, 1), "only the leader has collected");
+    shards.hold = |_, message| matches!(message, ShardMessage::Collection(CollectionMessage::Wanted { .. }));
+    for name in behind {
+        let layout = shards.picture_of[&node(name)].rings.id;
+        let repair = ShardMessage::Repair { layout, key: key(), set: shards.held_at(name) };
+        let envelope = Envelope { cluster: Some(CLUSTER), cause: None, message: Message::Shard(slice(), repair) };
+        shards.flying.push_back((node(name), node(ahead[0]), envelope));
+    }
+    shards.run(Duration::from_secs(1));
+    assert_eq!(shards.values(), NOTHING);
+}
