@@ -4,7 +4,7 @@
 //! Where the plan of this store decides otherwise, the scenario says so. A2 ends with both values beside each other, as
 //! the name asks; through a coordinator a write without a context would first read the others and replace what they show,
 //! so here the writer is one who has seen nothing. In A3 and A4 the fallbacks are replicas that hold a set for somebody
-//! else: handing it over is merging it.
+//! else: handing it over is merging it; A2 to A4 with real fallbacks and their hints stand in `shard::tests::amnesia`.
 
 #[path = "causality/oracle.rs"]
 #[allow(dead_code, reason = "the other user of it needs more")]

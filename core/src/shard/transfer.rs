@@ -257,7 +257,9 @@ impl<S: Storage> Shard<S> {
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
         let limit = PageLimit { rows: limits::PAGE_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         let page = rows::scan(&self.storage, &from, end, limit).map_err(Refusal::Storage)?;
-        let is_askers = |at| picture.rings.all.preference_list(at).primaries().contains(asker);
+        // What this node owned once and owns no more may be long deleted, and the deletion forgotten by those who own it.
+        let is_own = |at| picture.rings.settled.preference_list(at).primaries().contains(&picture.me);
+        let is_askers = |at| is_own(at) && picture.rings.all.preference_list(at).primaries().contains(asker);
         let damaged = page.damaged.iter().any(|key| is_askers(Position::of(key)));
         page.damaged.iter().for_each(|key| self.begin_heal(key));
         let next = page.next.as_deref().and_then(rows::place_before);

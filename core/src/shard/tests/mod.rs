@@ -1,10 +1,12 @@
 //! The data plane of a few nodes as a specification: real shards, a network and disks that do as they are told, no control
 //! plane. The owners of [`KEY`] are `a`, `b` and `c`, in the order of the walk; `d` and `e` are its fallbacks.
 
+mod amnesia;
 mod collection;
 mod forwarding;
 mod hints;
 mod quorum;
+mod transfer;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
