@@ -106,9 +106,10 @@ impl History {
         reached
     }
 
-    /// What is deleted or was replaced may be forgotten once every owner has known it.
+    /// What is deleted or was replaced, under any of its dots, may be forgotten once every owner has known it.
     fn may_be_forgotten(&self, dot: Dot) -> bool {
-        self.is_deletion(dot) || self.minted.keys().any(|newer| self.is_past(dot, *newer))
+        let was_replaced = |dot: Dot| self.minted.keys().any(|newer| self.is_past(dot, *newer));
+        self.is_deletion(dot) || self.names_of(dot).any(was_replaced)
     }
 
     /// Whether a write may have been a delete: whether one was that nobody was told is safe is not known.
@@ -260,6 +261,7 @@ mod tests {
     use crate::id::ActorId;
 
     /// A key whose writes are named by the counters of one actor.
+    #[derive(Clone)]
     struct Fixture {
         oracle: Oracle,
         key: Key,
@@ -421,5 +423,11 @@ mod tests {
         let deleted = Fixture::new().write(1, &[]).acknowledged(1).write(2, &[1]).deleted(2);
         let read = |forgotten: fn(Dot) -> bool| deleted.oracle.check_read(Time::ZERO, shown, forgotten).is_none();
         assert_eq!((read(|_| true), read(|_| false)), (true, false), "what is deleted can");
+        let first = Fixture::new().named(1, &[], Some(7)).write(2, &[1]);
+        for (name, may_be) in [(7, true), (8, false)] {
+            let again = first.clone().named(3, &[], Some(name)).acknowledged(3);
+            let read = again.oracle.check_read(Time::ZERO, Shown { before: 1, ..shown }, |_| true);
+            assert_eq!(read.is_none(), may_be, "a retry of what was replaced under its first dot");
+        }
     }
 }
