@@ -110,6 +110,8 @@ impl<S: Storage> Shard<S> {
             CollectionMessage::Compared { request, result } => self.on_compared(from, slice, request, result),
             CollectionMessage::Raised { floor } => {
                 self.adopt_floor(slice, &floor);
+                // Whoever says so may have seen here what a crash kept from being swept.
+                self.begin_sweep(slice);
             }
         }
     }

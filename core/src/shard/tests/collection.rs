@@ -303,3 +303,23 @@ fn who_shows_what_lies_below_the_floor_is_told_of_the_floor() {
     shards.run(Duration::from_secs(1));
     assert_eq!(shards.values(), NOTHING);
 }
+
+/// A crash came between the floor and the sweep that follows from it.
+#[test]
+fn a_sweep_that_a_crash_has_ended_is_done_again() {
+    for (name, actor) in ["a", "b", "c"].into_iter().zip((1..).map(ActorId)) {
+        let mut shards = Shards::new();
+        shards.written("a", None);
+        let mut store = shards.shards[&node(name)].storage().clone();
+        shards.run(Duration::from_secs(5));
+        assert_eq!(shards.values(), NOTHING, "collected");
+        let marks = shards.shards[&node(name)].storage().get(Space::Meta, &rows::marks_key(slice()));
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, rows::marks_key(slice()), marks.expect("memory can be read").expect("there are marks"));
+        store.apply(batch).expect("memory can be written");
+        shards.start(&node(name), actor, store);
+        assert!(!shards.held_at(name).is_empty());
+        shards.run(Duration::from_secs(5));
+        assert_eq!(shards.values(), NOTHING, "at {name}");
+    }
+}
