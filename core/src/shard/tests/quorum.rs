@@ -53,7 +53,6 @@ fn b2_two_owners_down_pw_fails_and_w_of_two_nodes_does_not() {
     check(&mut cluster, by_owners(2, put(&key, "1")), "quorum_not_met by ; failed b, c");
     // Riak's node_confirms asks for distinct nodes; here every vote is another node's.
     check(&mut cluster, put(&key, "2"), "2 by a, d for b, e for c; failed b, c");
-    check(&mut cluster, of(4, put(&key, "3")), "invalid_argument");
     let strict = Request { sloppy: false, ..put(&key, "4") };
     check(&mut cluster, strict, "quorum_not_met by a; failed b, c");
 }
@@ -99,6 +98,19 @@ fn that_a_key_is_absent_takes_as_many_owners_as_the_quorum_has() {
     cluster.run(2_000);
     check(&mut cluster, get(&deleted), "absent by a, b; failed c");
     check(&mut cluster, get(&written), "1 by a, b; failed c");
+}
+
+#[test]
+fn b4_more_answers_than_there_are_copies_or_none_are_the_clients_mistake() {
+    let mut cluster = Cluster::new(&FIVE);
+    let key = key_of(&cluster);
+    for count in [0, 4, u8::MAX] {
+        check(&mut cluster, of(count, get(&key)), "invalid_argument");
+        check(&mut cluster, of(count, put(&key, "1")), "invalid_argument");
+        check(&mut cluster, by_owners(count, get(&key)), "invalid_argument");
+        check(&mut cluster, by_owners(count, delete(&key)), "invalid_argument");
+    }
+    check(&mut cluster, get(&key), "absent by a, b");
 }
 
 #[test]
