@@ -1,13 +1,10 @@
 //! Names of things: nodes, actors, clusters, zones, keys, requests. Never decides what a name is allowed to do.
 
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
-use core::cmp::Ordering;
 use core::fmt;
-use core::hash::{Hash, Hasher};
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::digest;
 use crate::limits;
@@ -41,8 +38,8 @@ macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr, $allowed:literal, $accepts:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        #[serde(try_from = "SmolStr")]
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Checks the text and makes it a name.
@@ -57,7 +54,7 @@ macro_rules! text_name {
                 let accepts: fn(char) -> bool = $accepts;
                 match text.chars().find(|&c| !accepts(c)) {
                     Some(found) => Err(NameError::Character { what: $what, allowed: $allowed, found }),
-                    None => Ok(Self(Arc::from(text))),
+                    None => Ok(Self(SmolStr::new(text))),
                 }
             }
 
@@ -72,6 +69,14 @@ macro_rules! text_name {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(&text)
+            }
+        }
+
+        impl TryFrom<SmolStr> for $name {
+            type Error = NameError;
+
+            fn try_from(text: SmolStr) -> Result<Self, NameError> {
                 Self::new(&text)
             }
         }
@@ -190,10 +195,9 @@ pub struct RequestId(pub u64);
 pub struct Token(pub u64);
 
 /// The key of an object: 1 to 1,024 bytes of UTF-8.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    text: Bytes,
+    text: SmolStr,
     /// Where it lies on the ring: worked out once, for it is asked at every turn.
     place: u64,
 }
@@ -204,19 +208,23 @@ impl Key {
     /// # Errors
     /// [`NameError::Length`] when it is empty or longer than [`limits::KEY_BYTES_MAX`].
     pub fn new(text: &str) -> Result<Self, NameError> {
-        Self::try_from(String::from(text))
+        let length = text.len();
+        if length == 0 || length > limits::KEY_BYTES_MAX {
+            return Err(NameError::Length { what: "a key", max: limits::KEY_BYTES_MAX, length });
+        }
+        Ok(Self { place: digest::head(text.as_bytes()), text: SmolStr::new(text) })
     }
 
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.text).expect("a key is only made from text")
+        &self.text
     }
 
     /// The key's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text
+        self.text.as_bytes()
     }
 
     /// Where it lies on the ring ([`crate::hash::Position::of`]).
@@ -225,29 +233,16 @@ impl Key {
     }
 }
 
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
     }
 }
 
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.text.cmp(&other.text)
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = SmolStr::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -255,12 +250,7 @@ impl TryFrom<String> for Key {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        let length = text.len();
-        if length == 0 || length > limits::KEY_BYTES_MAX {
-            return Err(NameError::Length { what: "a key", max: limits::KEY_BYTES_MAX, length });
-        }
-        let place = digest::head(text.as_bytes());
-        Ok(Self { text: Bytes::from(text.into_bytes()), place })
+        Self::new(&text)
     }
 }
 

@@ -1,11 +1,10 @@
 //! What a client stores under a key. Never looks inside the bytes.
 
-use alloc::string::String;
-use alloc::sync::Arc;
 use core::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::limits;
 
@@ -37,8 +36,8 @@ impl fmt::Debug for Value {
 
 /// A media type as the client sent it, 1 to 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ContentType(Arc<str>);
+#[serde(try_from = "SmolStr")]
+pub struct ContentType(SmolStr);
 
 /// A content type that is empty or too long. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,19 +58,19 @@ impl ContentType {
         if text.is_empty() || text.len() > limits::CONTENT_TYPE_BYTES_MAX {
             return Err(ContentTypeError { length: text.len() });
         }
-        Ok(Self(Arc::from(text)))
+        Ok(Self(SmolStr::new(text)))
     }
 
     /// `application/json`.
     #[must_use]
-    pub fn json() -> Self {
-        Self(Arc::from(Self::JSON))
+    pub const fn json() -> Self {
+        Self(SmolStr::new_static(Self::JSON))
     }
 
     /// Whether this is JSON, which the HTTP interface shows as it is instead of as base64.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        &*self.0 == Self::JSON
+        self.0 == Self::JSON
     }
 
     /// The type as text.
@@ -81,16 +80,10 @@ impl ContentType {
     }
 }
 
-impl TryFrom<String> for ContentType {
+impl TryFrom<SmolStr> for ContentType {
     type Error = ContentTypeError;
 
-    fn try_from(text: String) -> Result<Self, ContentTypeError> {
+    fn try_from(text: SmolStr) -> Result<Self, ContentTypeError> {
         Self::new(&text)
-    }
-}
-
-impl From<ContentType> for String {
-    fn from(content_type: ContentType) -> Self {
-        Self::from(content_type.as_str())
     }
 }
