@@ -22,6 +22,7 @@
 //! two of its dots only while its store has been whole since the earlier one ([`Issuer`]). Without crashes every actor
 //! still has a single span.
 
+mod by_dot;
 mod dot;
 mod floor;
 mod issuer;

@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest, Sha256};
 
+use super::by_dot::ByDot;
 use super::{Dot, SiblingSet, Version, VersionVector};
 use crate::id::RequestKey;
 use crate::limits;
@@ -119,25 +120,25 @@ impl SiblingSet {
         });
         let excess = self.past.len().saturating_sub(limits::REQUESTS_REMEMBERED_MAX);
         if excess > 0 {
-            let mut by_age: Vec<_> = self.past.iter().map(|(dot, remembered)| (remembered.noticed_ms, *dot)).collect();
+            let mut by_age: Vec<_> = self.past.iter().map(|(dot, remembered)| (remembered.noticed_ms, dot)).collect();
             by_age.sort_unstable();
             for (_, dot) in by_age.into_iter().take(excess) {
-                self.past.remove(&dot);
+                self.past.remove(dot);
             }
         }
     }
 
     /// Every dot that has a name, and what would be remembered of it were it superseded now.
     fn named(&self) -> impl Iterator<Item = (Dot, Remembered)> {
-        let named = |(dot, version): (&Dot, &Version)| {
-            version.request.map(|name| (*dot, Remembered { name, fate: Fate::Superseded, noticed_ms: 0 }))
+        let named = |(dot, version): (Dot, &Version)| {
+            version.request.map(|name| (dot, Remembered { name, fate: Fate::Superseded, noticed_ms: 0 }))
         };
-        self.live.iter().filter_map(named).chain(self.past.iter().map(|(dot, remembered)| (*dot, *remembered)))
+        self.live.iter().filter_map(named).chain(self.past.iter().map(|(dot, remembered)| (dot, *remembered)))
     }
 
     /// How far a dot has come: nothing where it is unknown or live.
     fn fate(&self, dot: Dot) -> Option<Fate> {
-        match self.past.get(&dot) {
+        match self.past.get(dot) {
             Some(remembered) => Some(remembered.fate),
             None if self.is_covered(dot) => Some(Fate::Superseded),
             None => None,
@@ -145,13 +146,13 @@ impl SiblingSet {
     }
 
     /// What the two together remember, before the rules on dots of one name.
-    pub(super) fn merged_past(&self, other: &Self) -> BTreeMap<Dot, Remembered> {
-        let mut past: BTreeMap<Dot, Remembered> = BTreeMap::new();
+    pub(super) fn merged_past(&self, other: &Self) -> ByDot<Remembered> {
+        let mut past = ByDot::new();
         for (dot, named) in self.named().chain(other.named()) {
             let Some(fate) = self.fate(dot).max(other.fate(dot)) else { continue };
-            let remembered = past.entry(dot).or_insert(Remembered { fate, ..named });
-            remembered.name = remembered.name.max(named.name);
-            remembered.noticed_ms = remembered.noticed_ms.max(named.noticed_ms);
+            let Remembered { name, noticed_ms, .. } = past.get(dot).copied().unwrap_or(named);
+            let (name, noticed_ms) = (name.max(named.name), noticed_ms.max(named.noticed_ms));
+            past.insert(dot, Remembered { name, fate, noticed_ms });
         }
         past
     }
@@ -167,6 +168,9 @@ impl SiblingSet {
 
     /// Carries out the two rules on dots of one name.
     pub(super) fn settle_duplicates(&mut self) {
+        if self.named().nth(1).is_none() {
+            return;
+        }
         let mut names: BTreeMap<RequestName, Namesakes> = BTreeMap::new();
         for (dot, named) in self.named() {
             let first = Namesakes { greatest: dot, overwritten: false, count: 0 };
@@ -188,7 +192,7 @@ impl SiblingSet {
             })
             .collect();
         for (dot, remembered) in moved {
-            self.live.remove(&dot);
+            self.live.remove(dot);
             self.past.insert(dot, remembered);
         }
     }
@@ -406,7 +410,7 @@ mod tests {
         let seen = store.set.context().clone();
         store.write(&seen, Some("2"), None);
         let mut forgotten = store.set.clone();
-        forgotten.past.clear();
+        forgotten.past = ByDot::default();
         assert_ne!(forgotten, store.set);
         assert_eq!(forgotten.digest(), store.set.digest());
         assert!(forgotten.descends(&store.set) && store.set.descends(&forgotten));

@@ -7,14 +7,14 @@
 //! replicas differ for good (the causal replicated data types of Almeida, Shoker and Baquero, "Delta state replicated data
 //! types", 2018).
 
-use alloc::collections::btree_map::Entry;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::by_dot::ByDot;
 use super::requests::{Remembered, RequestName};
 use super::{Dot, DotSpan, FreshDot, Malformed, Stamp, VersionVector};
 use crate::limits;
@@ -34,13 +34,15 @@ pub struct Version {
 impl Version {
     /// Takes in another version with the same dot. Says whether anything changed here.
     fn join(&mut self, other: &Self) -> bool {
-        let before = self.clone();
-        if (self.stamp, &self.value) < (other.stamp, &other.value) {
+        let is_less = (self.stamp, &self.value) < (other.stamp, &other.value);
+        if is_less {
             self.stamp = other.stamp;
             self.value.clone_from(&other.value);
         }
-        self.request = self.request.max(other.request);
-        *self != before
+        let request = self.request.max(other.request);
+        let is_named_anew = request != self.request;
+        self.request = request;
+        is_less || is_named_anew
     }
 }
 
@@ -89,16 +91,16 @@ pub struct SiblingSet {
     /// Every dot of the key that this set has heard of, live or superseded.
     pub(super) known: VersionVector,
     /// The versions that nothing known has superseded. Their dots are known.
-    pub(super) live: BTreeMap<Dot, Version>,
+    pub(super) live: ByDot<Version>,
     /// The names of superseded versions. Their dots are known and not live.
-    pub(super) past: BTreeMap<Dot, Remembered>,
+    pub(super) past: ByDot<Remembered>,
 }
 
 impl SiblingSet {
     /// The set of a key that was never written.
     #[must_use]
     pub const fn new() -> Self {
-        Self { known: VersionVector::new(), live: BTreeMap::new(), past: BTreeMap::new() }
+        Self { known: VersionVector::new(), live: ByDot::new(), past: ByDot::new() }
     }
 
     /// Takes in what another replica holds. Says whether anything changed here. Of versions that are one write under several
@@ -109,12 +111,12 @@ impl SiblingSet {
     /// # Errors
     /// [`SetLimit`] when the two together are more than any honest set is. Nothing was changed.
     pub fn merge(&mut self, other: &Self) -> Result<bool, SetLimit> {
-        let mut merged = Self { known: self.known.clone(), live: BTreeMap::new(), past: self.merged_past(other) };
+        let mut merged = Self { known: self.known.clone(), live: ByDot::new(), past: self.merged_past(other) };
         let mut changed = merged.known.merge(&other.known);
         check_spans(&merged.known)?;
-        let superseded = |by: &Self, dot: &Dot| by.known.covers(*dot) && !by.live.contains_key(dot);
-        let adopted = other.live.iter().filter(|(dot, _)| !self.known.covers(**dot)).count();
-        let kept = self.live.keys().filter(|dot| !superseded(other, dot)).count();
+        let superseded = |by: &Self, dot: Dot| by.known.covers(dot) && !by.live.contains_key(dot);
+        let adopted = other.live.keys().filter(|dot| !self.known.covers(*dot)).count();
+        let kept = self.live.keys().filter(|dot| !superseded(other, *dot)).count();
         if adopted > 0 && kept + adopted > limits::SIBLINGS_WIRE_MAX {
             return Err(SetLimit::Siblings { found: kept + adopted });
         }
@@ -126,13 +128,11 @@ impl SiblingSet {
         merged.live = core::mem::take(&mut self.live);
         merged.live.retain(|dot, _| !superseded(other, dot));
         changed |= merged.live.len() < before;
-        for (dot, version) in &other.live {
-            match merged.live.entry(*dot) {
-                Entry::Vacant(place) if !self.known.covers(*dot) => {
-                    place.insert(version.clone());
-                }
-                Entry::Occupied(mut place) => changed |= place.get_mut().join(version),
-                Entry::Vacant(_) => {}
+        for (dot, version) in other.live.iter() {
+            match merged.live.get_mut(dot) {
+                Some(own) => changed |= own.join(version),
+                None if !self.known.covers(dot) => merged.live.insert(dot, version.clone()),
+                None => {}
             }
         }
         merged.settle_duplicates();
@@ -171,7 +171,7 @@ impl SiblingSet {
 
         self.known = known;
         self.remember_overwritten(context);
-        self.live.retain(|live, _| !context.covers(*live));
+        self.live.retain(|live, _| !context.covers(live));
         self.live.insert(dot, version);
         self.settle_duplicates();
         self.assert_consistent();
@@ -192,7 +192,7 @@ impl SiblingSet {
     /// whether anything changed.
     pub fn bury(&mut self, is_dead: impl Fn(Dot) -> bool) -> bool {
         let before = self.live.len();
-        self.live.retain(|dot, _| !is_dead(*dot));
+        self.live.retain(|dot, _| !is_dead(dot));
         self.live.len() < before
     }
 
@@ -207,8 +207,8 @@ impl SiblingSet {
     #[must_use]
     pub fn context_of(&self, dot: Dot) -> VersionVector {
         let mut seen = self.known.clone();
-        for sibling in self.live.keys().filter(|sibling| **sibling != dot) {
-            seen.remove(*sibling);
+        for sibling in self.live.keys().filter(|sibling| *sibling != dot) {
+            seen.remove(sibling);
         }
         if seen.len() > limits::ACTORS_MAX {
             // So many holes that no context could say them: then only the version itself.
@@ -221,7 +221,7 @@ impl SiblingSet {
     /// Whether the dot's version is live here.
     #[must_use]
     pub fn contains(&self, dot: Dot) -> bool {
-        self.live.contains_key(&dot)
+        self.live.contains_key(dot)
     }
 
     /// Whether the dot is known here to be superseded.
@@ -232,7 +232,7 @@ impl SiblingSet {
 
     /// The live versions, deletions among them, in the order of their dots.
     pub fn live(&self) -> impl DoubleEndedIterator<Item = (Dot, &Version)> {
-        self.live.iter().map(|(dot, version)| (*dot, version))
+        self.live.iter()
     }
 
     /// How many versions are live, deletions among them: what the limit on siblings counts.
@@ -280,8 +280,8 @@ impl SiblingSet {
     /// a store that kept this would lose what nobody has seen.
     #[must_use]
     pub fn collapsed(&self) -> Self {
-        let live: BTreeMap<_, _> = self.newest().map(|(dot, version)| (dot, version.clone())).into_iter().collect();
-        Self { known: self.known.clone(), live, past: BTreeMap::new() }
+        let live = self.newest().map(|(dot, version)| (dot, version.clone())).into_iter().collect();
+        Self { known: self.known.clone(), live, past: ByDot::new() }
     }
 
     /// Whether this set has everything that the other one has: merging that one would change neither what is known nor what
@@ -289,7 +289,7 @@ impl SiblingSet {
     #[must_use]
     pub fn descends(&self, other: &Self) -> bool {
         let has_all = self.known.descends(&other.known)
-            && self.live.keys().all(|dot| other.live.contains_key(dot) || !other.known.covers(*dot));
+            && self.live.keys().all(|dot| other.live.contains_key(dot) || !other.known.covers(dot));
         if !has_all || self.live.values().all(|version| version.request.is_none()) {
             return has_all;
         }
@@ -325,13 +325,10 @@ impl SiblingSet {
 
     fn assert_consistent(&self) {
         for dot in self.live.keys() {
-            assert!(self.known.covers(*dot), "{dot:?} is live and not known");
+            assert!(self.known.covers(dot), "{dot:?} is live and not known");
         }
         for dot in self.past.keys() {
-            assert!(
-                self.known.covers(*dot) && !self.live.contains_key(dot),
-                "{dot:?} is remembered and not superseded"
-            );
+            assert!(self.known.covers(dot) && !self.live.contains_key(dot), "{dot:?} is remembered and not superseded");
         }
     }
 }
@@ -342,8 +339,8 @@ fn check_spans(known: &VersionVector) -> Result<(), SetLimit> {
 
 /// A set as it is stored and travels: a live dot is named by the span that covers it and its number in that span.
 #[derive(Serialize, Deserialize)]
-struct Wire<V> {
-    known: VersionVector,
+struct Wire<K, V> {
+    known: K,
     live: Vec<(u32, u64, V)>,
     past: Vec<(Dot, Remembered)>,
 }
@@ -353,7 +350,7 @@ impl Serialize for SiblingSet {
         let mut spans = self.known.iter().zip(0_u32..);
         let mut span = spans.next();
         let mut live = Vec::with_capacity(self.live.len());
-        for (dot, version) in &self.live {
+        for (dot, version) in self.live.iter() {
             // Both are in order: the span is this one or a later one.
             while let Some((here, index)) = span {
                 if here.actor == dot.actor && dot.counter <= here.upto {
@@ -364,37 +361,36 @@ impl Serialize for SiblingSet {
             }
         }
         assert_eq!(live.len(), self.live.len(), "a live dot is known");
-        let past = self.past.iter().map(|(dot, remembered)| (*dot, *remembered)).collect();
-        Wire { known: self.known.clone(), live, past }.serialize(serializer)
+        let past = self.past.iter().map(|(dot, remembered)| (dot, *remembered)).collect();
+        Wire { known: &self.known, live, past }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for SiblingSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = Wire::<Version>::deserialize(deserializer)?;
+        let wire = Wire::<VersionVector, Version>::deserialize(deserializer)?;
         Self::try_from(wire).map_err(serde::de::Error::custom)
     }
 }
 
-impl TryFrom<Wire<Version>> for SiblingSet {
+impl TryFrom<Wire<VersionVector, Version>> for SiblingSet {
     type Error = Malformed;
 
-    fn try_from(wire: Wire<Version>) -> Result<Self, Malformed> {
+    fn try_from(wire: Wire<VersionVector, Version>) -> Result<Self, Malformed> {
         if wire.live.len() > limits::SIBLINGS_WIRE_MAX {
             return Err(Malformed::SiblingCount { found: wire.live.len() });
         }
         if wire.past.len() > limits::REQUESTS_WIRE_MAX {
             return Err(Malformed::RequestCount { found: wire.past.len() });
         }
-        let spans: Vec<_> = wire.known.iter().collect();
-        let mut live: BTreeMap<Dot, Version> = BTreeMap::new();
+        let mut live = ByDot::with_capacity(wire.live.len());
         for (index, offset, version) in wire.live {
-            let span = usize::try_from(index).ok().and_then(|index| spans.get(index));
+            let span = usize::try_from(index).ok().and_then(|index| wire.known.iter().nth(index));
             let Some(span) = span.filter(|span| 0 < offset && offset <= span.upto - span.after) else {
                 return Err(Malformed::UnknownDot { span: index, offset });
             };
             let dot = Dot { actor: span.actor, counter: span.after + offset };
-            if live.last_key_value().is_some_and(|(last, _)| *last >= dot) {
+            if live.keys().next_back().is_some_and(|last| last >= dot) {
                 return Err(Malformed::DotOrder { dot });
             }
             if let Some(value) = &version.value
@@ -404,12 +400,12 @@ impl TryFrom<Wire<Version>> for SiblingSet {
             }
             live.insert(dot, version);
         }
-        let mut past = BTreeMap::new();
+        let mut past = ByDot::with_capacity(wire.past.len());
         for (dot, remembered) in wire.past {
-            if !wire.known.covers(dot) || live.contains_key(&dot) {
+            if !wire.known.covers(dot) || live.contains_key(dot) {
                 return Err(Malformed::NotSuperseded { dot });
             }
-            if past.last_key_value().is_some_and(|(last, _)| *last >= dot) {
+            if past.keys().next_back().is_some_and(|last| last >= dot) {
                 return Err(Malformed::DotOrder { dot });
             }
             past.insert(dot, remembered);
@@ -444,8 +440,8 @@ mod tests {
         for &(actor, after, upto) in known {
             vector.cover(DotSpan { actor, after, upto });
         }
-        let live: BTreeMap<_, _> = live.into_iter().filter(|(dot, _)| vector.covers(*dot)).collect();
-        SiblingSet { known: vector, live, past: BTreeMap::new() }
+        let live = live.into_iter().filter(|(dot, _)| vector.covers(*dot)).collect();
+        SiblingSet { known: vector, live, past: ByDot::new() }
     }
 
     fn dot(actor: ActorId, counter: u64) -> Dot {
@@ -504,7 +500,7 @@ mod tests {
         #[test]
         fn the_order_of_sets_is_that_of_merging(a in any_set(), b in any_set()) {
             // Names are no part of the order.
-            let dots = |set: &SiblingSet| (set.known.clone(), set.live.keys().copied().collect::<Vec<_>>());
+            let dots = |set: &SiblingSet| (set.known.clone(), set.live.keys().collect::<Vec<_>>());
             let ab = merged(&a, &b);
             prop_assert_eq!(a.descends(&b), dots(&ab) == dots(&a));
             prop_assert!(ab.descends(&a) && ab.descends(&b));

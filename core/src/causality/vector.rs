@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Dot, Malformed};
 use crate::id::ActorId;
@@ -46,8 +46,8 @@ impl fmt::Debug for DotSpan {
 ///
 /// It is canonical: spans of an actor neither overlap nor touch, so that equal sets are equal values. The order is that of
 /// knowledge: one vector is less than another if that one covers all its dots and more; two may be in no order.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<WireSpan>", into = "Vec<WireSpan>")]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "Vec<WireSpan>")]
 pub struct VersionVector {
     /// In the order of actors and counters. A vector of a key has a few spans: a sorted list takes one allocation.
     spans: Vec<DotSpan>,
@@ -212,9 +212,9 @@ impl fmt::Debug for VersionVector {
     }
 }
 
-impl From<VersionVector> for Vec<WireSpan> {
-    fn from(vector: VersionVector) -> Self {
-        vector.iter().map(|span| (span.actor, span.after, span.upto - span.after)).collect()
+impl Serialize for VersionVector {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|span| -> WireSpan { (span.actor, span.after, span.upto - span.after) }))
     }
 }
 
@@ -225,18 +225,19 @@ impl TryFrom<Vec<WireSpan>> for VersionVector {
         if wire.len() > limits::ACTORS_MAX {
             return Err(Malformed::SpanCount { found: wire.len() });
         }
-        let mut vector = Self::new();
-        for (actor, after, count) in wire {
+        let mut last = None;
+        let check = |(actor, after, count): WireSpan| {
             let upto = after.checked_add(count).filter(|&upto| after < upto && upto <= limits::COUNTER_MAX);
             let Some(upto) = upto else {
                 return Err(Malformed::Span { actor, after, count });
             };
-            if vector.spans.last().is_some_and(|last| (last.actor, last.upto) >= (actor, after)) {
+            if last.replace((actor, upto)).is_some_and(|last| last >= (actor, after)) {
                 return Err(Malformed::SpanOrder { actor, after });
             }
-            vector.spans.push(DotSpan { actor, after, upto });
-        }
-        Ok(vector)
+            Ok(DotSpan { actor, after, upto })
+        };
+        // In place: the two forms of a span are of one size.
+        Ok(Self { spans: wire.into_iter().map(check).collect::<Result<_, _>>()? })
     }
 }
 
