@@ -4,6 +4,8 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::ops::Bound;
 
 use bytes::Bytes;
@@ -126,11 +128,63 @@ pub trait Storage {
     fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError>;
 }
 
+/// The key of a row. A short one lies in the map itself, so that a search does not follow a pointer at every step.
+#[derive(Clone, Debug)]
+enum RowKey {
+    Short { length: u8, bytes: [u8; SHORT_KEY_BYTES] },
+    Long(Bytes),
+}
+
+/// As many as make no map larger.
+const SHORT_KEY_BYTES: usize = 30;
+
+impl From<Bytes> for RowKey {
+    fn from(key: Bytes) -> Self {
+        match u8::try_from(key.len()) {
+            Ok(length) if key.len() <= SHORT_KEY_BYTES => {
+                let mut bytes = [0; SHORT_KEY_BYTES];
+                bytes[..key.len()].copy_from_slice(&key);
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(key),
+        }
+    }
+}
+
+impl Borrow<[u8]> for RowKey {
+    fn borrow(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for RowKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for RowKey {}
+
+impl PartialOrd for RowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RowKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        Borrow::<[u8]>::borrow(self).cmp(other.borrow())
+    }
+}
+
 /// A store in memory, exact about what a crash may take: rows are durable only up to the last [`MemoryStore::sync`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     /// By the space's number: a row is found by its borrowed key, which a key of space and bytes would not allow.
-    spaces: [BTreeMap<Bytes, Bytes>; Space::ALL.len()],
+    spaces: [BTreeMap<RowKey, Bytes>; Space::ALL.len()],
     /// What a crash brings back: for each batch since the last sync, the rows as they were before it.
     undo: VecDeque<(Seq, Vec<Change>)>,
     applied: Seq,
@@ -181,7 +235,7 @@ impl MemoryStore {
     /// How many rows a space has.
     #[must_use]
     pub fn len(&self, space: Space) -> usize {
-        self.rows(space).len()
+        self.space(space).len()
     }
 
     /// Whether nothing is stored.
@@ -205,14 +259,17 @@ impl MemoryStore {
     fn set(&mut self, change: Change) -> Option<Bytes> {
         let rows = &mut self.spaces[usize::from(change.space.number())];
         match change.row {
-            Some(row) => rows.insert(change.key, row),
-            None => rows.remove(&change.key),
+            Some(row) => rows.insert(change.key.into(), row),
+            None => rows.remove(&change.key[..]),
         }
     }
 
     /// The rows of a space, in the order of their keys.
-    #[must_use]
-    pub fn rows(&self, space: Space) -> &BTreeMap<Bytes, Bytes> {
+    pub fn rows(&self, space: Space) -> impl Iterator<Item = (&[u8], &Bytes)> + Clone {
+        self.space(space).iter().map(|(key, row)| (key.borrow(), row))
+    }
+
+    fn space(&self, space: Space) -> &BTreeMap<RowKey, Bytes> {
         &self.spaces[usize::from(space.number())]
     }
 
@@ -226,14 +283,15 @@ impl MemoryStore {
 
 impl Storage for MemoryStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.rows(space).get(key).cloned())
+        Ok(self.space(space).get(key).cloned())
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: PageLimit) -> Result<Page, StorageError> {
         let mut page = Page::default();
         let mut bytes = 0_u64;
-        for (key, row) in self.rows(space).range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
-            if to.is_some_and(|to| &key[..] >= to) {
+        for (key, row) in self.space(space).range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
+            let key: &[u8] = key.borrow();
+            if to.is_some_and(|to| key >= to) {
                 break;
             }
             let size = u64::try_from(key.len() + row.len()).expect("a length fits 64 bits");
@@ -243,7 +301,7 @@ impl Storage for MemoryStore {
                 break;
             }
             bytes += size;
-            page.rows.push((key.clone(), row.clone()));
+            page.rows.push((Bytes::copy_from_slice(key), row.clone()));
         }
         Ok(page)
     }
@@ -304,6 +362,22 @@ mod tests {
             assert_eq!((store.pending(), store.is_durable(Space::Objects, b"a")), (0, true));
             store.crash();
             assert_eq!(get(&store, "a"), Some(Bytes::from(alloc::format!("{survivors}"))), "what survived is durable");
+        }
+    }
+
+    #[test]
+    fn short_and_long_keys_are_in_one_order() {
+        let mut store = MemoryStore::default();
+        let (short, longest, long) = ("a".repeat(29), "a".repeat(SHORT_KEY_BYTES), "a".repeat(31));
+        for key in [&long, "b", &short, &longest] {
+            let mut batch = Batch::default();
+            batch.put(Space::Objects, String::from(key), String::from(key));
+            store.apply(batch).expect("memory does not fail");
+        }
+        let names: Vec<_> = store.rows(Space::Objects).map(|(key, _)| key).collect();
+        assert_eq!(names, [short.as_bytes(), longest.as_bytes(), long.as_bytes(), b"b"]);
+        for key in [&short, &longest, &long] {
+            assert_eq!(get(&store, key).as_deref(), Some(key.as_bytes()));
         }
     }
 
