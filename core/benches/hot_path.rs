@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use quorate_core::config::{ClusterConfig, Config, Replication};
+use quorate_core::config::{ClusterConfig, Config, Replication, Trace};
 use quorate_core::hash::Slice;
 use quorate_core::id::{Address, Key, NodeId, Token};
 use quorate_core::node::{self, Node};
@@ -39,7 +39,7 @@ impl Process {
         let name = NodeId::new("bench").expect("a good name");
         let one = Replication::new(1, 1, 1).expect("in range");
         let cluster = ClusterConfig { replication: one, ..ClusterConfig::default() };
-        let config = Config { cluster, trace: false, ..Config::default() };
+        let config = Config { cluster, trace: Trace::Off, ..Config::default() };
         let address = Address::new("bench").expect("a good address");
         let start = node::Start { node: name.clone(), address, config: config.clone(), seeds: Vec::new() };
         let rng = Rng::labelled(1, "bench");

@@ -346,6 +346,17 @@ impl Default for Repair {
     }
 }
 
+/// Which events a machine makes. What it does is the same whichever are made, down to their names in what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Trace {
+    /// None.
+    Off,
+    /// What came of something: what a server logs and a run is judged by.
+    Outcomes,
+    /// Every step on the way too: each message, each vote. What the page draws.
+    Steps,
+}
+
 /// What one node is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -367,8 +378,8 @@ pub struct Config {
     pub linger: Duration,
     /// Largest value accepted, in bytes. Defaults to 1 MiB.
     pub value_bytes_max: usize,
-    /// Whether events are made: what the page draws and the server logs. Defaults to true.
-    pub trace: bool,
+    /// Which events are made. Defaults to all.
+    pub trace: Trace,
     /// A bug put in on purpose. Defaults to none.
     #[cfg(feature = "planted")]
     pub planted: Option<PlantedBug>,
@@ -402,7 +413,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(5),
             linger: Duration::from_millis(10),
             value_bytes_max: limits::VALUE_BYTES_DEFAULT,
-            trace: true,
+            trace: Trace::Steps,
             #[cfg(feature = "planted")]
             planted: None,
         }

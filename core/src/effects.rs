@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use crate::config::Trace;
 use crate::event::{Event, EventId, EventKind};
 use crate::hash::StableHasher;
 use crate::id::NodeId;
@@ -33,7 +34,7 @@ pub(crate) struct Effects<O> {
     node: NodeId,
     origin: u32,
     events: u32,
-    trace: bool,
+    trace: Trace,
     /// The moment of the step under way.
     pub(crate) now: Time,
     /// What made the step under way happen.
@@ -42,7 +43,7 @@ pub(crate) struct Effects<O> {
 
 impl<O: From<Event>> Effects<O> {
     /// `part` tells the machines of one process apart, so that no two events have one name.
-    pub(crate) fn new(node: NodeId, boot: u64, part: u64, trace: bool) -> Self {
+    pub(crate) fn new(node: NodeId, boot: u64, part: u64, trace: Trace) -> Self {
         let mut hasher = StableHasher::new();
         hasher.bytes(node.as_str().as_bytes());
         hasher.u64(boot);
@@ -71,23 +72,43 @@ impl<O: From<Event>> Effects<O> {
         self.queue.push_back(output);
     }
 
-    /// Puts an event on the trace, caused by what made this step happen. Costs nothing where nobody listens.
+    /// Puts what came of something on the trace, caused by what made this step happen.
     pub(crate) fn event(&mut self, kind: impl FnOnce() -> EventKind) -> Option<EventId> {
-        if !self.trace {
-            return None;
-        }
-        let id = EventId { origin: self.origin, number: self.events };
-        self.events = self.events.wrapping_add(1);
-        let event = Event { id, cause: self.cause, at: self.now, node: self.node.clone(), kind: kind() };
-        self.queue.push_back(event.into());
-        Some(id)
+        self.note(Trace::Outcomes, kind)
     }
 
     /// As [`Self::event`], and what follows in this step is because of it.
     pub(crate) fn event_as_cause(&mut self, kind: impl FnOnce() -> EventKind) -> Option<EventId> {
-        if let Some(id) = self.event(kind) {
-            self.cause = Some(id);
-        }
+        let id = self.event(kind);
+        self.follow_from(id)
+    }
+
+    /// As [`Self::event`], for a step on the way: costs nothing but its number where only outcomes are wanted.
+    pub(crate) fn detail(&mut self, kind: impl FnOnce() -> EventKind) -> Option<EventId> {
+        self.note(Trace::Steps, kind)
+    }
+
+    /// As [`Self::detail`], and what follows in this step is because of it.
+    pub(crate) fn detail_as_cause(&mut self, kind: impl FnOnce() -> EventKind) -> Option<EventId> {
+        let id = self.detail(kind);
+        self.follow_from(id)
+    }
+
+    fn follow_from(&mut self, id: Option<EventId>) -> Option<EventId> {
+        self.cause = id.or(self.cause);
         self.cause
+    }
+
+    fn note(&mut self, wanted_by: Trace, kind: impl FnOnce() -> EventKind) -> Option<EventId> {
+        if self.trace == Trace::Off {
+            return None;
+        }
+        let id = EventId { origin: self.origin, number: self.events };
+        self.events = self.events.wrapping_add(1);
+        if self.trace >= wanted_by {
+            let event = Event { id, cause: self.cause, at: self.now, node: self.node.clone(), kind: kind() };
+            self.queue.push_back(event.into());
+        }
+        Some(id)
     }
 }

@@ -39,3 +39,4 @@ pub mod storage;
 pub mod time;
 pub mod value;
 pub mod view;
+mod wire;

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::membership::{Member, MembershipMessage};
 use crate::request::{Reply, Request};
 use crate::storage::StorageError;
+use crate::wire;
 
 mod exchange;
 
@@ -299,7 +300,7 @@ impl Envelope {
     /// Never: every message has a wire form.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("every message has a wire form")
+        wire::encode(self)
     }
 
     /// Reads the wire form and checks its content.

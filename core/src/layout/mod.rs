@@ -192,6 +192,12 @@ impl Rings {
         let (all, settled) = (ring(Stage::Joining), ring(Stage::Settled));
         Arc::new(Self { id: layout.id(), layout, all, settled })
     }
+
+    /// Whether every owner is settled: the two rings are one.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.all.hash() == self.settled.hash()
+    }
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl<S: Storage> Node<S> {
     fn on_message(&mut self, from: NodeId, envelope: Envelope) {
         let kind = envelope.message.kind();
         self.effects.cause = envelope.cause;
-        self.effects.event_as_cause(|| EventKind::Delivered { from: from.clone(), message: kind });
+        self.effects.detail_as_cause(|| EventKind::Delivered { from: from.clone(), message: kind });
         let Message::Node(message) = envelope.message else {
             return self.reject(from, "a message for a shard came to the control plane".to_string());
         };
@@ -398,8 +398,7 @@ impl<S: Storage> Node<S> {
 
     fn send(&mut self, to: NodeId, message: NodeMessage) {
         let message = Message::Node(message);
-        let kind = message.kind();
-        let cause = self.effects.event(|| EventKind::Sent { to: to.clone(), message: kind, key: None });
+        let cause = self.effects.detail(|| EventKind::Sent { to: to.clone(), message: message.kind(), key: None });
         let cluster = self.identity.map(|identity| identity.cluster);
         self.effects.push(Output::Send { to, envelope: Envelope { cluster, cause, message } });
     }

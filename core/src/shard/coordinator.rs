@@ -12,7 +12,7 @@ use super::round::View;
 use super::{Operation, Output, Reply, Request, Shard};
 use crate::config::Strategy;
 use crate::error::RequestError;
-use crate::event::EventKind;
+use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
 use crate::id::{Key, RequestId, Token};
 use crate::limits;
@@ -21,8 +21,7 @@ use crate::storage::Storage;
 impl<S: Storage> Shard<S> {
     /// A client's request.
     pub(super) fn on_request(&mut self, token: Token, request: Request) {
-        let (operation, key) = (request.kind(), request.key.clone());
-        self.effects.event_as_cause(|| EventKind::Requested { operation, key });
+        self.effects.detail_as_cause(|| EventKind::Requested { operation: request.kind(), key: request.key.clone() });
         self.begin(Origin::Client(token), request);
     }
 
@@ -43,7 +42,7 @@ impl<S: Storage> Shard<S> {
             disk_full: false,
         };
         if let Err(error) = self.admit(&operation) {
-            return self.reply(&operation, Err(error));
+            return self.reply(&operation.origin, operation.request.kind(), &operation.request.key, Err(error));
         }
         let id = self.new_request();
         self.timers.insert((deadline, id));
@@ -167,14 +166,17 @@ impl<S: Storage> Shard<S> {
         };
         let due = stage_due.map_or(operation.deadline, |due| due.min(operation.deadline));
         let before = core::mem::replace(&mut operation.due, due);
-        self.timers.remove(&(before, id));
-        self.timers.insert((due, id));
+        // One that has just gone off is not there any more, and lay before now.
+        if due != before || due <= self.effects.now {
+            self.timers.remove(&(before, id));
+            self.timers.insert((due, id));
+        }
     }
 
     /// Answers whoever waits, and forgets the request.
     pub(super) fn end(&mut self, id: RequestId, reply: Reply) {
         if let Some(operation) = self.forget(id) {
-            self.reply(&operation, reply);
+            self.reply(&operation.origin, operation.request.kind(), &operation.request.key, reply);
         }
     }
 
@@ -189,16 +191,17 @@ impl<S: Storage> Shard<S> {
         Some(operation)
     }
 
-    pub(super) fn reply(&mut self, operation: &Coordination, reply: Reply) {
-        match &operation.origin {
+    pub(super) fn reply(&mut self, origin: &Origin, operation: OperationKind, key: &Key, reply: Reply) {
+        match origin {
             Origin::Client(token) => {
-                let (kind, key) = (operation.request.kind(), operation.request.key.clone());
-                let error = reply.as_ref().err().map(|error| String::from(error.code()));
-                self.effects.event(|| EventKind::Replied { operation: kind, key, error });
+                self.effects.detail(|| {
+                    let error = reply.as_ref().err().map(|error| String::from(error.code()));
+                    EventKind::Replied { operation, key: key.clone(), error }
+                });
                 self.effects.push(Output::Reply { token: *token, reply: Box::new(reply) });
             }
             Origin::Peer { node, request, .. } => {
-                self.answer_forward(operation, node, *request, reply);
+                self.answer_forward(key, node, *request, reply);
             }
         }
     }

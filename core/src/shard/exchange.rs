@@ -267,7 +267,7 @@ impl<S: Storage> Shard<S> {
             }
             Ok(Next::Done) => {
                 let (slice, differing) = (exchange.slice.number(), exchange.differing);
-                self.effects.event(|| EventKind::Compared { peer: peer.clone(), slice, differing });
+                self.effects.detail(|| EventKind::Compared { peer: peer.clone(), slice, differing });
                 self.exchanges.numbers.exchanges += 1;
                 self.exchanges.numbers.last_exchange = Some(self.effects.now);
                 self.begin_exchanges();

@@ -11,12 +11,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::forwards::Meeting;
-use super::operation::{Operation as Coordination, Origin, Stage};
+use super::operation::{Origin, Stage};
 use super::{Operation, Picture, Reply, Request, Shard};
 use crate::error::RequestError;
 use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
-use crate::id::{NodeId, RequestId};
+use crate::id::{Key, NodeId, RequestId};
 use crate::limits;
 use crate::message::ShardMessage;
 use crate::node::FromShard;
@@ -193,8 +193,8 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Answers a request that another node handed on.
-    pub(super) fn answer_forward(&mut self, operation: &Coordination, to: &NodeId, request: RequestId, reply: Reply) {
-        let slice = Position::of(&operation.request.key).slice();
+    pub(super) fn answer_forward(&mut self, key: &Key, to: &NodeId, request: RequestId, reply: Reply) {
+        let slice = Position::of(key).slice();
         let reply = Box::new(reply);
         self.forwards.answered(to, request, &reply);
         self.send(to.clone(), slice, ShardMessage::ForwardAnswer { request, reply });

@@ -23,6 +23,7 @@ use crate::node::StartError;
 use crate::planted::PlantedBug;
 use crate::ring::PreferenceList;
 use crate::storage::{Batch, PageLimit, Seq, Space, Storage, StorageError};
+use crate::wire;
 
 /// How many hints there are, by slice and owner.
 #[derive(Clone, Debug, Default)]
@@ -169,9 +170,8 @@ impl<S: Storage> Shard<S> {
         if rows::merge(&mut hint.set, set).map_err(Refusal::Storage)? {
             hint.set.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
             let mut batch = Batch::default();
-            let row = postcard::to_allocvec(&hint).expect("every hint has a stored form");
             let place = place(target, key);
-            batch.put(Space::Hints, place.clone(), rows::seal(&place, row));
+            batch.put(Space::Hints, place.clone(), rows::seal(&place, wire::encode(&hint)));
             let seq = self.apply(batch).map_err(Refusal::Storage)?;
             self.barrier.wrote(place, seq);
             if is_new {

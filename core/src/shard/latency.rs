@@ -18,26 +18,28 @@ pub(super) const PATIENCE_MAX: Duration = Duration::from_millis(500);
 pub(super) struct Latency {
     /// The time each took, the oldest first.
     samples: VecDeque<Duration>,
+    /// The same, the shortest first: it is asked for as often as it changes.
+    sorted: Vec<Duration>,
 }
 
 impl Latency {
     pub(super) fn note(&mut self, took: Duration) {
-        if self.samples.len() == SAMPLES_MAX {
-            self.samples.pop_front();
+        if self.samples.len() == SAMPLES_MAX
+            && let Some(oldest) = self.samples.pop_front()
+        {
+            self.sorted.remove(self.sorted.partition_point(|sample| *sample < oldest));
         }
         self.samples.push_back(took);
+        self.sorted.insert(self.sorted.partition_point(|sample| *sample < took), took);
     }
 
     /// How long to wait before somebody else is asked too: 19 of 20 answers came sooner (Dean and Barroso, "The tail at
     /// scale", 2013, on hedged requests). Within [`PATIENCE_MIN`] and [`PATIENCE_MAX`].
     pub(super) fn patience(&self) -> Duration {
-        if self.samples.len() < SAMPLES_MIN {
+        if self.sorted.len() < SAMPLES_MIN {
             return PATIENCE_MAX;
         }
-        let mut samples: Vec<Duration> = self.samples.iter().copied().collect();
-        let rank = samples.len() * 95 / 100;
-        let (_, p95, _) = samples.select_nth_unstable(rank);
-        (*p95).clamp(PATIENCE_MIN, PATIENCE_MAX)
+        self.sorted[self.sorted.len() * 95 / 100].clamp(PATIENCE_MIN, PATIENCE_MAX)
     }
 }
 

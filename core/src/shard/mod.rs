@@ -259,7 +259,7 @@ impl<S: Storage> Shard<S> {
     fn on_message(&mut self, from: &NodeId, envelope: Envelope) {
         let kind = envelope.message.kind();
         self.effects.cause = envelope.cause;
-        self.effects.event_as_cause(|| EventKind::Delivered { from: from.clone(), message: kind });
+        self.effects.detail_as_cause(|| EventKind::Delivered { from: from.clone(), message: kind });
         let Some(picture) = self.picture.clone() else {
             return self.reject(from, "this node is not a member of a cluster yet");
         };
@@ -394,8 +394,8 @@ impl<S: Storage> Shard<S> {
     fn send(&mut self, to: NodeId, slice: Slice, message: ShardMessage) {
         let cluster = self.picture.as_ref().map(|picture| picture.cluster);
         let message = Message::Shard(slice, message);
-        let (kind, key) = (message.kind(), message.key().cloned());
-        let cause = self.effects.event(|| EventKind::Sent { to: to.clone(), message: kind, key });
+        let sent = || EventKind::Sent { to: to.clone(), message: message.kind(), key: message.key().cloned() };
+        let cause = self.effects.detail(sent);
         self.effects.push(Output::Send { to, envelope: Envelope { cluster, cause, message } });
     }
 

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::operation::Stage;
+use super::operation::{Operation as Coordination, Stage};
 use super::round::View;
 use super::{LATE_ANSWERS, Shard, Success};
 use crate::causality::{self, SiblingSet, VersionVector};
@@ -22,7 +22,7 @@ impl<S: Storage> Shard<S> {
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let (kind, key) = (operation.request.kind(), operation.request.key.clone());
         let by = operation.round().map(|round| round.votes_of().to_vec()).unwrap_or_default();
-        let cause = self.effects.event_as_cause(|| EventKind::QuorumMet { operation: kind, key, by });
+        let cause = self.effects.detail_as_cause(|| EventKind::QuorumMet { operation: kind, key, by });
         self.operations.get_mut(&id).expect("it is under way").cause = cause;
     }
 
@@ -39,7 +39,7 @@ impl<S: Storage> Shard<S> {
         let lingered = round.linger_until.take().is_some();
         round.replied = true;
         let (set, seen) = written.unwrap_or_else(|| {
-            let one = round.votes_of().first().and_then(|node| round.sets.get(node)).filter(|_| unmerged);
+            let one = round.votes_of().first().and_then(|node| round.set_of(node)).filter(|_| unmerged);
             let merged = one.cloned().unwrap_or_else(|| round.merged());
             let seen = merged.context().clone();
             (merged, seen)
@@ -50,8 +50,9 @@ impl<S: Storage> Shard<S> {
             self.leave_turn_of(id);
         }
         let success = self.success(id, self.shown(id, set), &seen);
-        let operation = self.operations[&id].clone();
-        self.reply(&operation, Ok(success));
+        let Coordination { origin, request, .. } = &self.operations[&id];
+        let (origin, kind, key) = (origin.clone(), request.kind(), request.key.clone());
+        self.reply(&origin, kind, &key, Ok(success));
         self.reschedule(id);
         self.judge(id);
     }
@@ -99,7 +100,7 @@ impl<S: Storage> Shard<S> {
         let view = View::new(&picture, at);
         let (needed, primaries, answers) = (round.needed(view), round.needs.primaries, round.answers(view));
         let by = answers.successful.clone();
-        self.effects.event_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
+        self.effects.detail_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
         let replicas = picture.rings.all.preference_list(at).primaries().to_vec();
         let write = kind != OperationKind::Get;
         if write && self.operations[&id].disk_full {
@@ -119,7 +120,7 @@ impl<S: Storage> Shard<S> {
         let owners = picture.rings.all.preference_list(at).primaries();
         self.effects.cause = operation.cause;
         let merged = round.merged();
-        for (replica, set) in round.sets {
+        for (replica, set) in round.into_sets() {
             // Names of old requests may differ, for each store forgets them by its own clock.
             let is_behind = !set.descends(&merged) || set.live().ne(merged.live());
             if !is_behind || !owners.contains(&replica) {

@@ -84,14 +84,19 @@ impl<S: Storage> Shard<S> {
             self.effects.event(|| EventKind::DotRefused { key: key.clone() });
             return Err(Refusal::Sealed);
         }
-        self.merge(key, set).map_err(Refusal::Storage)?;
+        self.merge_into(key, held, set).map_err(Refusal::Storage)?;
         Ok(Answer::Written)
     }
 
     /// Merges a set from outside into what is held, and gives back the merge.
     pub(super) fn merge(&mut self, key: &Key, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
-        let slice = Position::of(key).slice();
         let before = self.load(key)?;
+        self.merge_into(key, before, set)
+    }
+
+    /// As [`Self::merge`], where what is held has just been read.
+    fn merge_into(&mut self, key: &Key, before: SiblingSet, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
+        let slice = Position::of(key).slice();
         let set = self.strip(slice, &before, set);
         if let Some(issuer) = self.issuers.get_mut(&slice) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.

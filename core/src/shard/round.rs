@@ -4,7 +4,7 @@
 //! Votes are counted by the places of the preference list: an owner's place has a vote once the owner or a fallback that
 //! stands in for it has answered, never two. For what two fallbacks keep for one owner is one copy once it is delivered.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -15,7 +15,6 @@ use crate::id::{NodeId, RequestId};
 use crate::layout::Rings;
 use crate::limits;
 use crate::node::Picture;
-use crate::ring::Ring;
 use crate::time::Time;
 
 /// What a round needs.
@@ -54,9 +53,9 @@ pub(super) struct Round {
     /// Who was asked to stand in, in that order.
     stand_ins: Vec<StandIn>,
     /// When each of them was asked first.
-    asked: BTreeMap<NodeId, Time>,
-    /// The sets of those who answered a read, whether it was a vote or not.
-    pub(super) sets: BTreeMap<NodeId, SiblingSet>,
+    asked: Vec<(NodeId, Time)>,
+    /// The sets of those who answered a read, in the order of their names, whether it was a vote or not.
+    sets: Vec<(NodeId, SiblingSet)>,
     /// Whose answers are votes, in the order they came.
     voted: Vec<NodeId>,
     /// Who answered with an error.
@@ -81,11 +80,15 @@ pub(super) enum Standing {
     Missed,
 }
 
-/// What a round is looked at with: the rings, the place of the key, and who is down.
+/// What a round is looked at with: the rings, the place of the key, its owners, and who is down.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) rings: &'a Rings,
     pub(super) at: Position,
+    /// The owners by the newest ring.
+    owners: &'a [NodeId],
+    /// The settled owners.
+    settled: &'a [NodeId],
     pub(super) down: &'a BTreeSet<NodeId>,
     /// This node, which is never down for itself.
     pub(super) me: &'a NodeId,
@@ -93,7 +96,10 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(picture: &'a Picture, at: Position) -> Self {
-        Self { rings: &picture.rings, at, down: &picture.down, me: &picture.me }
+        let rings = &*picture.rings;
+        let owners = rings.all.preference_list(at).primaries();
+        let settled = if rings.is_settled() { owners } else { rings.settled.preference_list(at).primaries() };
+        Self { rings, at, owners, settled, down: &picture.down, me: &picture.me }
     }
 
     fn is_down(&self, node: &NodeId) -> bool {
@@ -102,14 +108,14 @@ impl<'a> View<'a> {
 
     /// Whether fallbacks may stand in: not while owners change, for those of the one layout are not those of the other.
     fn has_fallbacks(&self) -> bool {
-        self.rings.all.hash() == self.rings.settled.hash()
+        self.rings.is_settled()
     }
 }
 
 impl Round {
     pub(super) fn new(name: RequestId, needs: Needs, patience: Duration, rings: &Rings, at: Position) -> Self {
         let mut owners = rings.all.preference_list(at).primaries().to_vec();
-        if needs.question == Question::Write {
+        if needs.question == Question::Write && !rings.is_settled() {
             for node in rings.settled.preference_list(at).primaries() {
                 if !owners.contains(node) {
                     owners.push(node.clone());
@@ -119,11 +125,11 @@ impl Round {
         Self {
             name,
             needs,
-            owners,
             stand_ins: Vec::new(),
-            asked: BTreeMap::new(),
-            sets: BTreeMap::new(),
-            voted: Vec::new(),
+            asked: Vec::with_capacity(owners.len()),
+            sets: Vec::new(),
+            voted: Vec::with_capacity(owners.len()),
+            owners,
             refused: Vec::new(),
             patience,
             replied: false,
@@ -156,12 +162,14 @@ impl Round {
 
     /// Notes that the question goes out to a node, and when it did first.
     pub(super) fn note_asked(&mut self, node: &NodeId, now: Time) {
-        self.asked.entry(node.clone()).or_insert(now);
+        if !self.asked.iter().any(|(asked, _)| asked == node) {
+            self.asked.push((node.clone(), now));
+        }
     }
 
     /// How long ago the node was asked first.
     pub(super) fn waited_for(&self, node: &NodeId, now: Time) -> Option<Duration> {
-        self.asked.get(node).map(|at| now.since(*at))
+        self.asked.iter().find(|(asked, _)| asked == node).map(|(_, at)| now.since(*at))
     }
 
     /// Counts an answer once. Says whether it was new.
@@ -182,8 +190,25 @@ impl Round {
         }
         let tells =
             if self.is_owner(from) { synced } else { !set.is_empty() || self.needs.question == Question::ReadToWrite };
-        self.sets.insert(from.clone(), set);
+        match self.place_of(from) {
+            Ok(index) => self.sets[index].1 = set,
+            Err(index) => self.sets.insert(index, (from.clone(), set)),
+        }
         tells && self.count(from)
+    }
+
+    /// The set that a node answered a read with.
+    pub(super) fn set_of(&self, node: &NodeId) -> Option<&SiblingSet> {
+        self.place_of(node).ok().map(|index| &self.sets[index].1)
+    }
+
+    /// All of them, in the order of the names.
+    pub(super) fn into_sets(self) -> Vec<(NodeId, SiblingSet)> {
+        self.sets
+    }
+
+    fn place_of(&self, node: &NodeId) -> Result<usize, usize> {
+        self.sets.binary_search_by(|(other, _)| other.cmp(node))
     }
 
     /// Notes that a node cannot answer.
@@ -201,7 +226,7 @@ impl Round {
 
     fn is_awaited(&self, node: &NodeId, view: View<'_>) -> bool {
         // A fallback that holds nothing has said so; an owner that is not synced is asked again.
-        let said_nothing = !self.is_owner(node) && self.sets.contains_key(node);
+        let said_nothing = !self.is_owner(node) && self.set_of(node).is_some();
         !(self.voted.contains(node) || self.refused.contains(node) || said_nothing || view.is_down(node))
     }
 
@@ -213,20 +238,24 @@ impl Round {
 
     /// Votes among the owners of the newest ring, for people.
     pub(super) fn votes(&self, view: View<'_>) -> u8 {
-        let primaries = view.rings.all.preference_list(view.at).primaries();
-        few(primaries.iter().filter(|owner| self.is_covered(owner)).count())
+        few(view.owners.iter().filter(|owner| self.is_covered(owner)).count())
     }
 
     /// Votes needed among the owners of the newest ring, for people.
     pub(super) fn needed(&self, view: View<'_>) -> u8 {
-        few(at_most(self.needs.votes, view.rings.all.preference_list(view.at).primaries()))
+        few(at_most(self.needs.votes, view.owners))
     }
 
     /// Every ring that must agree: the owners, and for a write the settled owners, so that a read under the layout before
     /// a join finds it too.
     pub(super) fn standing(&self, view: View<'_>) -> Standing {
-        let settled = if self.is_write() { self.standing_in(&view.rings.settled, view) } else { Standing::Met };
-        match (self.standing_in(&view.rings.all, view), settled) {
+        let among_all = self.standing_among(view.owners, view);
+        let settled = match self.is_write() {
+            true if view.rings.is_settled() => among_all,
+            true => self.standing_among(view.settled, view),
+            false => Standing::Met,
+        };
+        match (among_all, settled) {
             (Standing::Met, Standing::Met) if !self.absence_is_sure(view) => {
                 if self.waiting(view).is_empty() {
                     Standing::Missed
@@ -240,8 +269,7 @@ impl Round {
         }
     }
 
-    fn standing_in(&self, ring: &Ring, view: View<'_>) -> Standing {
-        let primaries = ring.preference_list(view.at).primaries();
+    fn standing_among(&self, primaries: &[NodeId], view: View<'_>) -> Standing {
         let (votes, owners) = (at_most(self.needs.votes, primaries), at_most(self.needs.primaries, primaries));
         let count = |counts: &dyn Fn(&NodeId) -> bool| primaries.iter().filter(|owner| counts(owner)).count();
         let answered = |owner: &NodeId| self.voted.contains(owner);
@@ -264,10 +292,9 @@ impl Round {
 
     /// That a key has no value is said only by as many owners as the quorum has.
     fn absence_is_sure(&self, view: View<'_>) -> bool {
-        let primaries = view.rings.all.preference_list(view.at).primaries();
-        let owners = primaries.iter().filter(|owner| self.voted.contains(owner)).count();
+        let owners = || view.owners.iter().filter(|owner| self.voted.contains(owner)).count();
         self.needs.question != Question::Read
-            || owners >= at_most(self.needs.votes, primaries)
+            || owners() >= at_most(self.needs.votes, view.owners)
             || !self.merged().values().is_empty()
     }
 
@@ -279,13 +306,13 @@ impl Round {
         if self.replied || !counts || !view.has_fallbacks() {
             return Vec::new();
         }
-        let is_missing = self.needs.sloppy && self.standing(view) != Standing::Met;
+        let is_missing = || self.needs.sloppy && self.standing(view) != Standing::Met;
         let is_late =
-            |node: &NodeId| is_missing && self.waited_for(node, now).is_some_and(|for_| for_ >= self.patience);
+            |node: &NodeId| self.waited_for(node, now).is_some_and(|for_| for_ >= self.patience) && is_missing();
         let is_hopeful = |node: &NodeId| self.is_awaited(node, view) && !is_late(node);
         if !self.is_write() {
             let owners = self.owners.iter().filter(|owner| self.voted.contains(owner) || is_hopeful(owner)).count();
-            if !is_missing || owners >= at_most(self.needs.votes, &self.owners) {
+            if owners >= at_most(self.needs.votes, &self.owners) || !is_missing() {
                 return Vec::new();
             }
         }
@@ -352,8 +379,8 @@ fn few(count: usize) -> u8 {
 }
 
 /// The merge of sets; one that no honest node sends is left out.
-pub(super) fn merge_all<'a>(sets: impl Iterator<Item = &'a SiblingSet>) -> SiblingSet {
-    let mut merged = SiblingSet::default();
+pub(super) fn merge_all<'a>(mut sets: impl Iterator<Item = &'a SiblingSet>) -> SiblingSet {
+    let mut merged = sets.next().cloned().unwrap_or_default();
     for set in sets {
         let _ = merged.merge(set);
     }

@@ -96,17 +96,18 @@ impl<S: Storage> Shard<S> {
     fn put_question(&mut self, id: RequestId, nodes: Vec<NodeId>) {
         let now = self.effects.now;
         let layout = self.picture.as_ref().expect("requests come after the picture").rings.id;
-        let (own, others): (Vec<NodeId>, Vec<NodeId>) = nodes.into_iter().partition(|node| *node == self.start.node);
-        let Some(operation) = self.operations.get_mut(&id) else { return };
+        let Some(operation) = self.operations.get(&id) else { return };
         self.effects.cause = operation.cause;
         let slice = Position::of(&operation.request.key).slice();
-        let mut questions = Vec::with_capacity(others.len());
-        for node in others {
-            questions.extend(operation.question_for(&node, layout, now).map(|question| (node, question)));
-        }
-        let own = own.into_iter().next().and_then(|me| Some((operation.question_for(&me, layout, now)?, me)));
-        for (node, question) in questions {
-            self.send(node, slice, question);
+        let mut own = None;
+        for node in nodes {
+            let operation = self.operations.get_mut(&id).expect("it is under way");
+            let Some(question) = operation.question_for(&node, layout, now) else { continue };
+            if node == self.start.node {
+                own = Some((question, node));
+            } else {
+                self.send(node, slice, question);
+            }
         }
         self.reschedule(id);
         match own {
@@ -127,9 +128,9 @@ impl<S: Storage> Shard<S> {
         match result {
             Ok(Answer::Holds { set, synced }) if !round.is_write() => {
                 let took = round.waited_for(from, now).filter(|_| *from != self.start.node);
-                let value_bytes = if round.sets.contains_key(from) { 0 } else { set.value_bytes() };
+                let value_bytes = if round.set_of(from).is_some() { 0 } else { set.value_bytes() };
                 let is_vote = round.take(from, set, synced);
-                let held = if round.sets.contains_key(from) { value_bytes } else { 0 };
+                let held = if round.set_of(from).is_some() { value_bytes } else { 0 };
                 took.into_iter().for_each(|took| self.replica_latency.note(took));
                 self.hold_bytes(id, held);
                 if is_vote {
@@ -170,13 +171,15 @@ impl<S: Storage> Shard<S> {
     }
 
     fn note_vote(&mut self, from: &NodeId, id: RequestId) {
-        let picture = self.picture.clone().expect("requests come after the picture");
+        let picture = self.picture.as_ref().expect("requests come after the picture");
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let key = operation.request.key.clone();
-        let view = View::new(&picture, Position::of(&key));
         let Some(round) = operation.round() else { return };
-        let (votes, needed) = (round.votes(view), round.needed(view));
-        self.effects.event_as_cause(|| EventKind::VoteCounted { key, from: from.clone(), votes, needed });
+        self.effects.detail_as_cause(|| {
+            let view = View::new(picture, Position::of(&key));
+            let (votes, needed) = (round.votes(view), round.needed(view));
+            EventKind::VoteCounted { key, from: from.clone(), votes, needed }
+        });
     }
 
     /// One of the two has yet to learn a layout; the control planes see to it, and the question is asked again.

@@ -24,6 +24,7 @@ use crate::planted::PlantedBug;
 use crate::ring::Span;
 use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
 use crate::time::Time;
+use crate::wire;
 
 /// What the store remembers of the slices of a shard.
 pub(super) struct Rows {
@@ -182,10 +183,11 @@ pub(super) fn key_in(place: &[u8]) -> Result<Key, StorageError> {
 }
 
 /// A row that says itself whether it is whole. `place` is the key it is stored under.
-pub(super) fn seal(place: &[u8], mut content: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(place: &[u8], mut content: Vec<u8>) -> Bytes {
     let checksum = checksum(place, &content);
     content.extend_from_slice(&checksum.to_be_bytes());
-    content
+    // It stays for long: without the room that is left.
+    Bytes::copy_from_slice(&content)
 }
 
 /// The content of a sealed row.
@@ -221,9 +223,8 @@ pub(crate) fn load<S: Storage>(storage: &S, key: &Key) -> Result<SiblingSet, Sto
     }
 }
 
-pub(super) fn put_object(batch: &mut Batch, key: &Key, set: &SiblingSet) {
-    let place = object_key(key);
-    let row = seal(&place, postcard::to_allocvec(set).expect("every set has a stored form"));
+pub(super) fn put_object(batch: &mut Batch, place: Bytes, set: &SiblingSet) {
+    let row = seal(&place, wire::encode(set));
     batch.put(Space::Objects, place, row);
 }
 
@@ -306,7 +307,7 @@ pub(super) fn put_leaf(batch: &mut Batch, slice: Slice, leaf: u16, sum: Sum) {
     if sum.is_empty() {
         batch.remove(Space::Tree, key);
     } else {
-        let row = seal(&key, postcard::to_allocvec(&sum).expect("every sum has a stored form"));
+        let row = seal(&key, wire::encode(&sum));
         batch.put(Space::Tree, key, row);
     }
 }

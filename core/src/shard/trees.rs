@@ -148,7 +148,7 @@ impl<S: Storage> Shard<S> {
         let (slice, leaf) = (at.slice(), TreeNode::leaf_at(at).index());
         let place = rows::placed(at, key);
         match set {
-            Some(set) => rows::put_object(&mut batch, key, set),
+            Some(set) => rows::put_object(&mut batch, place.clone(), set),
             None => batch.remove(Space::Objects, place.clone()),
         }
         rows::put_deleted(&mut batch, key, before, set);
@@ -162,8 +162,8 @@ impl<S: Storage> Shard<S> {
             }
         }
         let seq = self.apply_with_tree(batch, slice, leaf, leaf_sum)?;
-        self.note_stored(key, place.clone(), seq, set.is_some());
         self.change_rebuilt(at, &place, old, new);
+        self.note_stored(key, place, seq, set.is_some());
         Ok(seq)
     }
 
@@ -194,7 +194,7 @@ impl<S: Storage> Shard<S> {
         if !holds {
             return;
         }
-        self.effects.event(|| EventKind::Stored { key: key.clone() });
+        self.effects.detail(|| EventKind::Stored { key: key.clone() });
         if !self.holds_data {
             self.holds_data = true;
             self.tell(FromShard::HoldsData);
@@ -236,7 +236,7 @@ impl<S: Storage> Shard<S> {
         if set.context().is_empty() {
             batch.remove(Space::Objects, place.clone());
         } else {
-            rows::put_object(&mut batch, key, set);
+            rows::put_object(&mut batch, place.clone(), set);
         }
         rows::mark_deleted(&mut batch, key, set.is_deleted());
         let seq = self.apply_with_tree(batch, slice, leaf.index(), leaf_sum)?;

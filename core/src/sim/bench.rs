@@ -41,7 +41,7 @@ impl Bench {
     #[must_use]
     pub fn new(nodes: u16) -> Self {
         let setting = Setting { nodes: 1, ..Setting::default() };
-        let mut world = World::new(&setting);
+        let mut world = World::unrecorded(&setting);
         (1..nodes).for_each(|_| world.grow());
         let mut bench = Self {
             world,
@@ -50,7 +50,6 @@ impl Bench {
             operations: 0,
             things: 0,
         };
-        bench.world.record(false);
         let mut looks = 0;
         while bench.world.view().nodes.iter().any(|node| node.not_ready.is_some()) {
             assert!(looks < LOOKS_MAX, "an undisturbed cluster becomes ready");

@@ -75,11 +75,12 @@ pub(super) struct Open {
 pub(super) struct Clients {
     next: u64,
     open: BTreeMap<Token, Open>,
-    contexts: BTreeMap<(String, Key), String>,
+    /// What each client was told last of a key, by the key and the client.
+    contexts: BTreeMap<Key, BTreeMap<String, String>>,
     /// The last try that succeeded.
     last_success: Option<Token>,
     /// Whether pictures of operations are wanted.
-    pub(super) recording: bool,
+    recording: bool,
     operations: VecDeque<OperationView>,
     /// The operation that an event is because of.
     traced: BTreeMap<EventId, u64>,
@@ -87,14 +88,18 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    pub(super) fn new(recording: bool) -> Self {
+        Self { recording, ..Self::default() }
+    }
+
     /// Notes a try, and gives back what is sent.
     pub(super) fn begin(&mut self, now: Time, node: &NodeId, open: Open) -> (Token, Request) {
         let token = Token(self.next);
         self.next += 1;
         let asked = open.asked.clone();
         let context = |informed: bool| {
-            let remembered = self.contexts.get(&(asked.client.clone(), asked.key().clone())).cloned();
-            remembered.filter(|_| informed)
+            let remembered = self.contexts.get(asked.key()).filter(|_| informed)?.get(&asked.client);
+            remembered.cloned()
         };
         let (mut request, value) = match &asked.operation {
             ClientOperation::Get { key } => (Request::get(key.clone()), None),
@@ -150,7 +155,11 @@ impl Clients {
         let open = self.open.remove(&token)?;
         if let Ok(success) = reply {
             self.last_success = Some(token);
-            self.contexts.insert((open.asked.client.clone(), open.asked.key().clone()), success.context.clone());
+            let contexts = self.contexts.entry(open.asked.key().clone()).or_default();
+            match contexts.get_mut(&open.asked.client) {
+                Some(context) => context.clone_from(&success.context),
+                None => _ = contexts.insert(open.asked.client.clone(), success.context.clone()),
+            }
         }
         self.picture(now, token, |kind| outcome(kind, reply));
         Some(open)

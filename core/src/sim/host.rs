@@ -9,7 +9,7 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use crate::causality::Dot;
-use crate::config::{ClusterConfig, Config};
+use crate::config::{ClusterConfig, Config, Trace};
 use crate::event::Event;
 use crate::hash::Slice;
 use crate::id::{Address, NodeId, Token};
@@ -96,6 +96,8 @@ enum Told {
 struct Process {
     node: Node<SimStore>,
     shards: Vec<Shard<SimStore>>,
+    /// What the parts are told next.
+    told: VecDeque<Told>,
     /// When each shard was told the time of day last.
     wall_told: Vec<Time>,
 }
@@ -150,6 +152,8 @@ pub(super) struct Host {
     /// The wake-up that counts, of every part of the process.
     wakes: Vec<Option<Time>>,
     process: Option<Process>,
+    /// Empty, with the room that the last wishes needed.
+    spare: Vec<Wish>,
     /// The disks while no process runs, the control plane's first.
     disks: Vec<SimStore>,
     drive: Drive,
@@ -160,19 +164,24 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(node: NodeId, setting: &Setting) -> Self {
+    pub(super) fn new(node: NodeId, setting: &Setting, recording: bool) -> Self {
         let cluster = ClusterConfig {
             replication: setting.replication,
             placement: setting.placement,
             strategies: setting.strategies.clone(),
             ..ClusterConfig::default()
         };
+        let trace = match (setting.trace, recording) {
+            (false, _) => Trace::Off,
+            (true, false) => Trace::Outcomes,
+            (true, true) => Trace::Steps,
+        };
         let config = Config {
             cluster,
             weight: NonZeroU16::MIN,
             timing: setting.timing,
             repair: setting.repair,
-            trace: setting.trace,
+            trace,
             #[cfg(feature = "planted")]
             planted: setting.planted,
             ..Config::default()
@@ -189,6 +198,7 @@ impl Host {
             restored: false,
             wakes: Vec::new(),
             process: None,
+            spare: Vec::new(),
             disks: (0..=SHARDS).map(|_| SimStore::default()).collect(),
             clock: WallClock::default(),
             config,
@@ -234,11 +244,10 @@ impl Host {
             })
             .collect();
         self.wakes = (0..=SHARDS).map(|_| None).collect();
-        self.process = Some(Process { node, shards, wall_told: (0..SHARDS).map(|_| now).collect() });
         let wall = self.clock.read(now);
-        let mut told: VecDeque<Told> = (0..SHARDS).map(|index| Told::Shard(index, shard::Input::Wall(wall))).collect();
-        told.push_back(Told::Node(node::Input::Timer));
-        self.run(now, told)
+        let told = (0..SHARDS).map(|index| Told::Shard(index, shard::Input::Wall(wall))).collect();
+        self.process = Some(Process { node, shards, told, wall_told: (0..SHARDS).map(|_| now).collect() });
+        self.run(now, Told::Node(node::Input::Timer))
     }
 
     /// Ends the process without a word. Of what was not durable a beginning may be left. Says whether a batch was torn.
@@ -360,13 +369,13 @@ impl Host {
                 Told::Shard(u32::from(slice.number()) % SHARDS, shard::Input::Message { from, envelope })
             }
         };
-        self.run(now, VecDeque::from([told]))
+        self.run(now, told)
     }
 
     pub(super) fn request(&mut self, now: Time, token: Token, request: Request) -> Vec<Wish> {
         let slice = crate::hash::Position::of(&request.key).slice();
         let index = u32::from(slice.number()) % SHARDS;
-        self.run(now, VecDeque::from([Told::Shard(index, shard::Input::Request { token, request })]))
+        self.run(now, Told::Shard(index, shard::Input::Request { token, request }))
     }
 
     pub(super) fn wake(&mut self, now: Time, part: Part) -> Vec<Wish> {
@@ -374,11 +383,11 @@ impl Host {
             None => Told::Node(node::Input::Timer),
             Some(index) => Told::Shard(index, shard::Input::Timer),
         };
-        self.run(now, VecDeque::from([told]))
+        self.run(now, told)
     }
 
     pub(super) fn say_goodbye(&mut self, now: Time) -> Vec<Wish> {
-        self.run(now, VecDeque::from([Told::Node(node::Input::Stop)]))
+        self.run(now, Told::Node(node::Input::Stop))
     }
 
     /// The disk of a part has made everything up to a batch durable.
@@ -391,18 +400,19 @@ impl Host {
                 Told::Shard(index, shard::Input::Durable { upto: shard.storage_mut().sync(upto) })
             }
         };
-        self.run(now, VecDeque::from([told]))
+        self.run(now, told)
     }
 
     /// Steps the parts until they have nothing more to say to each other.
-    fn run(&mut self, now: Time, mut told: VecDeque<Told>) -> Vec<Wish> {
-        let mut out = Vec::new();
-        let Some(process) = &mut self.process else { return out };
+    fn run(&mut self, now: Time, last: Told) -> Vec<Wish> {
+        let Some(Process { node, shards, told, wall_told }) = &mut self.process else { return Vec::new() };
+        let mut out = core::mem::take(&mut self.spare);
         let clock = self.clock;
+        told.push_back(last);
         while let Some(next) = told.pop_front() {
             match next {
                 Told::Node(input) => {
-                    for output in process.node.step(now, input) {
+                    for output in node.step(now, input) {
                         match output {
                             node::Output::Shards(event) => {
                                 let to_all = (0..SHARDS).map(|i| Told::Shard(i, shard::Input::Control(event.clone())));
@@ -424,9 +434,9 @@ impl Host {
                 Told::Shard(index, input) => {
                     let part = index + 1;
                     let place = usize::try_from(index).expect("few shards");
-                    let shard = &mut process.shards[place];
-                    if now >= process.wall_told[place] + WALL_INTERVAL {
-                        process.wall_told[place] = now;
+                    let shard = &mut shards[place];
+                    if now >= wall_told[place] + WALL_INTERVAL {
+                        wall_told[place] = now;
                         told.push_front(Told::Shard(index, input));
                         told.push_front(Told::Shard(index, shard::Input::Wall(clock.read(now))));
                         continue;
@@ -448,6 +458,12 @@ impl Host {
             }
         }
         out
+    }
+
+    /// Takes back the list of wishes once they are fulfilled, for the room in it.
+    pub(super) fn take_back(&mut self, wishes: Vec<Wish>) {
+        assert!(wishes.is_empty(), "every wish is fulfilled");
+        self.spare = wishes;
     }
 
     /// The control plane of the running process.

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use super::host::node_name;
 use crate::causality::{ContextSecret, Issuer, SiblingSet, Stamp, Version, VersionVector};
-use crate::config::{ClusterConfig, Config, Placement, Repair};
+use crate::config::{ClusterConfig, Config, Placement, Repair, Trace};
 use crate::event::{Event, MessageKind};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, ClusterId, Key, NodeId, Zone};
@@ -79,7 +79,12 @@ impl Pair {
         });
         let mut pair = Self {
             now: Time::ZERO,
-            config: Config { cluster, repair, trace, ..Config::default() },
+            config: Config {
+                cluster,
+                repair,
+                trace: if trace { Trace::Steps } else { Trace::Off },
+                ..Config::default()
+            },
             picture: Arc::new(picture),
             shards: [None, None],
             boots: 0,

@@ -41,8 +41,7 @@ impl Schedule {
     /// Runs it, heals what it broke, and holds everything that happened to every promise.
     #[must_use]
     pub fn judge(&self) -> Verdict {
-        let mut world = World::new(&self.setting);
-        world.record(false);
+        let mut world = World::unrecorded(&self.setting);
         self.play(&mut world);
         world.conclude()
     }
@@ -67,8 +66,7 @@ impl Schedule {
         let broken = |violations: &[Violation]| {
             violations.iter().find(|violation| violation.invariant == invariant).map(|violation| violation.at)
         };
-        let mut world = World::new(&self.setting);
-        world.record(false);
+        let mut world = World::unrecorded(&self.setting);
         for step in &self.steps {
             world.run_until(step.at);
             if let Some(at) = broken(world.violations()) {

@@ -134,6 +134,17 @@ impl World {
     /// A world whose nodes all start at once: the first one founds the cluster, the others join through it.
     #[must_use]
     pub fn new(setting: &Setting) -> Self {
+        Self::of(setting, true)
+    }
+
+    /// As [`Self::new`], but it keeps neither events nor pictures of operations for whoever draws them. What is judged
+    /// needs neither.
+    #[must_use]
+    pub fn unrecorded(setting: &Setting) -> Self {
+        Self::of(setting, false)
+    }
+
+    fn of(setting: &Setting, recording: bool) -> Self {
         let mut world = Self {
             setting: setting.clone(),
             now: Time::ZERO,
@@ -143,7 +154,7 @@ impl World {
             names: BTreeMap::new(),
             waiting: BTreeMap::new(),
             network: Network::new(setting.network, setting.seed),
-            clients: Clients::default(),
+            clients: Clients::new(recording),
             checker: Checker::new(setting.replication),
             well_since: None,
             quiet_since: None,
@@ -151,27 +162,16 @@ impl World {
             core: None,
             handling: None,
             next_look: Time::ZERO,
-            recording: true,
+            recording,
             events: Vec::new(),
             own_events: 0,
             hasher: StableHasher::new(),
         };
-        world.clients.recording = true;
         for _ in 0..setting.nodes.clamp(1, 64) {
             world.add();
         }
         world.note_health();
         world
-    }
-
-    /// Whether to keep events and pictures of operations for whoever draws them, as a new world does. What is judged needs
-    /// neither.
-    pub fn record(&mut self, recording: bool) {
-        self.recording = recording;
-        self.clients.recording = recording;
-        if !recording {
-            self.events.clear();
-        }
     }
 
     /// The moment it has reached.
@@ -407,7 +407,7 @@ impl World {
         let node = name_of(u16::try_from(self.hosts.len()).expect("at most 65,536 nodes"));
         let host = self.hosts.len();
         self.network.connect(&node);
-        self.hosts.push(Host::new(node.clone(), &self.setting));
+        self.hosts.push(Host::new(node.clone(), &self.setting, self.recording));
         self.names.insert(node, host);
         self.start(host);
     }
@@ -459,9 +459,9 @@ impl World {
     }
 
     /// Does what a process asks for.
-    pub(super) fn fulfil(&mut self, host: HostIndex, wishes: Vec<Wish>) {
+    pub(super) fn fulfil(&mut self, host: HostIndex, mut wishes: Vec<Wish>) {
         let life = self.hosts[host].life;
-        for wish in wishes {
+        for wish in wishes.drain(..) {
             match wish {
                 Wish::Send { to, envelope } => self.send(host, &to, &envelope),
                 Wish::Contact { address, envelope } => {
@@ -487,6 +487,7 @@ impl World {
                 }
             }
         }
+        self.hosts[host].take_back(wishes);
     }
 
     fn reply(&mut self, host: HostIndex, token: Token, reply: Reply) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::num::{NonZeroU8, NonZeroU16};
 use std::path::PathBuf;
 
-use quorate_core::config::{ClusterConfig, Config, ConfigError, Replication, Strategies, Timing};
+use quorate_core::config::{ClusterConfig, Config, ConfigError, Replication, Strategies, Timing, Trace};
 use quorate_core::id::{Address, NodeId};
 use quorate_core::limits;
 
@@ -157,6 +157,7 @@ fn core_config(options: Options) -> Result<Config, SettingsError> {
         tags,
         timing,
         value_bytes_max,
+        trace: Trace::Outcomes,
         ..default
     })
 }

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::super::{Input, Output, Quorum, Reply, Request, Shard, Start, hints, rows};
 use crate::causality::{ContextSecret, Floor, SiblingSet};
-use crate::config::{ClusterConfig, Config, Placement, Repair};
+use crate::config::{ClusterConfig, Config, Placement, Repair, Trace};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, ClusterId, Key, NodeId, RequestId, Token, Zone};
 use crate::layout::{Layout, Rings};
@@ -55,7 +55,7 @@ fn config() -> Config {
         ..Repair::default()
     };
     let cluster = ClusterConfig { placement, ..ClusterConfig::default() };
-    Config { cluster, repair, trace: false, ..Config::default() }
+    Config { cluster, repair, trace: Trace::Off, ..Config::default() }
 }
 
 impl Shards {
