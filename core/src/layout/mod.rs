@@ -17,6 +17,7 @@ use core::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterConfig;
+use crate::hash::Position;
 use crate::hash::StableHasher;
 use crate::id::{NodeId, Zone};
 use crate::limits;
@@ -197,6 +198,12 @@ impl Rings {
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.all.hash() == self.settled.hash()
+    }
+
+    /// Whether a node is an owner of a position: a new one, or a settled one whose place a new one is about to take.
+    #[must_use]
+    pub fn owns(&self, node: &NodeId, at: Position) -> bool {
+        [&self.all, &self.settled].into_iter().any(|ring| ring.preference_list(at).primaries().contains(node))
     }
 }
 

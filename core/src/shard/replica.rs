@@ -17,7 +17,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
         let result = self.check_layout(layout);
         let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
-        if rings.all.preference_list(Position::of(key)).primaries().contains(&self.start.node) {
+        if rings.owns(&self.start.node, Position::of(key)) {
             let result = result.and_then(|()| self.holds(key));
             return self.answer(from, request, key, result);
         }

@@ -258,12 +258,13 @@ impl<S: Storage> Shard<S> {
         let limit = PageLimit { rows: limits::PAGE_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         let page = rows::scan(&self.storage, &from, end, limit).map_err(Refusal::Storage)?;
         // What this node owned once and owns no more may be long deleted, and the deletion forgotten by those who own it.
-        let is_own = |at| picture.rings.settled.preference_list(at).primaries().contains(&picture.me);
-        let is_askers = |at| is_own(at) && picture.rings.all.preference_list(at).primaries().contains(asker);
-        let damaged = page.damaged.iter().any(|key| is_askers(Position::of(key)));
+        let is_shared = |at| {
+            picture.rings.owns(&picture.me, at) && picture.rings.all.preference_list(at).primaries().contains(asker)
+        };
+        let damaged = page.damaged.iter().any(|key| is_shared(Position::of(key)));
         page.damaged.iter().for_each(|key| self.begin_heal(key));
         let next = page.next.as_deref().and_then(rows::place_before);
-        let found = page.found.into_iter().filter(|object| is_askers(object.at));
+        let found = page.found.into_iter().filter(|object| is_shared(object.at));
         let objects = found.map(|object| (object.key, object.set)).collect();
         let synced = self.synced.contains(&slice);
         Ok(TransferPage { objects, next, damaged, synced, floor: self.floor(slice) })

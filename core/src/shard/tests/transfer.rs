@@ -2,24 +2,29 @@
 
 use super::*;
 
+use crate::config::Replication;
+
+/// A cluster of all but `a`, which has the first of its keys, and the layout in which `a` has joined it.
+fn before_a_joins(others: &[&str], config: Config) -> (Cluster, Key, Layout) {
+    let mut cluster = Cluster::with(others, config);
+    let before = cluster.layout.clone();
+    cluster.layout.admit(node("a"), Zone::new("default").expect("a good name"), NonZeroU16::MIN);
+    let key = keys(&cluster).next().expect("there are many");
+    let after = core::mem::replace(&mut cluster.layout, before);
+    let everybody = u8::try_from(others.len()).expect("few");
+    cluster.ask(others[0], of(everybody, put(&key, "1"))).expect("it is written");
+    cluster.run(1_000);
+    (cluster, key, after)
+}
+
 /// What a former owner has left of a key may be long deleted, and those who own it may have forgotten that it ever was.
 #[test]
 fn a_giver_leaves_out_what_it_owned_once() {
-    let mut cluster = Cluster::new(&["b", "c", "d"]);
-    let zone = Zone::new("default").expect("a good name");
-    cluster.layout.admit(node("a"), zone, NonZeroU16::MIN);
-    cluster.layout.settle(&node("a"));
-    let key = keys(&cluster).next().expect("there are many");
-    let before = Layout::founded_by(node("b"), Zone::new("default").expect("a good name"), NonZeroU16::MIN);
-    let after = core::mem::replace(&mut cluster.layout, before);
+    let (mut cluster, key, after) = before_a_joins(&["b", "c", "d"], Config::default());
     cluster.relayout(|layout| {
-        for name in ["c", "d"] {
-            layout.admit(node(name), Zone::new("default").expect("a good name"), NonZeroU16::MIN);
-            layout.settle(&node(name));
-        }
+        *layout = after;
+        layout.settle(&node("a"));
     });
-    cluster.ask("c", of(3, put(&key, "1"))).expect("it is written");
-    cluster.relayout(|layout| *layout = after);
     cluster.start("a", Disk::default());
     cluster.run(5_000);
     assert_eq!(["a", "b", "c", "d"].map(|name| cluster.holds(name, &key)), [["1"]; 4]);
@@ -30,12 +35,28 @@ fn a_giver_leaves_out_what_it_owned_once() {
     let given_by = |giver: &str| {
         let pages = cluster.sent.iter().filter(|(from, to, _)| (from, to) == (&node(giver), &node("b")));
         let objects = pages.filter_map(|(_, _, message)| match message {
-            ShardMessage::Pulled { result: Ok(page), .. } => Some(page.objects.iter()),
+            ShardMessage::Pulled { result: Ok(page), .. } => Some(page.objects.iter().map(|(key, _)| key)),
             _ => None,
         });
-        objects.clone().count() > 0 && objects.flatten().all(|(given, _)| *given != key)
+        let given: Vec<Vec<&Key>> = objects.map(Iterator::collect).collect();
+        (!given.is_empty(), given.concat().contains(&&key))
     };
     assert_eq!(cluster.holds("b", &key), ["1"]);
-    assert!(given_by("d"), "it was asked for the arcs that it shares with b, and gave nothing of this one");
-    assert!(!given_by("c"));
+    assert_eq!(given_by("c"), (true, true));
+    assert_eq!(given_by("d"), (true, false), "it shares other arcs with b");
+}
+
+/// The owner whose place a joiner takes is the only one left that has what another one's disk has damaged.
+#[test]
+fn what_is_damaged_where_a_joiner_pulls_is_healed_by_the_owner_it_replaces() {
+    let mut config = Config::default();
+    config.cluster.replication = Replication::new(2, 1, 2).expect("good quorums");
+    let (mut cluster, key, after) = before_a_joins(&["b", "c"], config);
+    let place = crate::shard::rows::object_key(&key);
+    cluster.disk("b").rows.damage(Space::Objects, &place, Bytes::from_static(b"rot"));
+    cluster.relayout(|layout| *layout = after);
+    cluster.start("a", Disk::default());
+    cluster.run(5_000);
+    assert_eq!(["a", "b", "c"].map(|name| cluster.holds(name, &key)), [["1"]; 3]);
+    assert!(cluster.shards[&node("a")].synced.contains(&Position::of(&key).slice()));
 }
