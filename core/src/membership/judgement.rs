@@ -96,6 +96,7 @@ impl Membership {
             known.heartbeats = 1;
         }
         self.members.insert(node.clone(), known);
+        self.revision += 1;
         let change = |kind, by: &NodeId| Change {
             node: node.clone(),
             kind,
@@ -129,6 +130,7 @@ impl Membership {
     /// Takes over a newer record of somebody known.
     fn adopt(&mut self, now: Time, claim: Claim, why: Why, out: &mut Effects) {
         let node = claim.member.node.clone();
+        self.revision += 1;
         let known = self.members.get_mut(&node).expect("only records of known members are taken over");
         let old = known.member.state;
         let new = claim.member.state;

@@ -82,6 +82,9 @@ pub struct Membership {
     rng: Rng,
     /// Everybody known, this node included.
     members: BTreeMap<NodeId, Known>,
+    /// Counts the changes of their records, so that whoever works something out from all of them need not do so at every
+    /// message.
+    revision: u64,
     suspicions: BTreeMap<NodeId, Suspicion>,
     rumors: Rumors,
     probing: Probing,
@@ -147,6 +150,7 @@ impl Membership {
             timing,
             rng,
             members,
+            revision: 0,
             suspicions: BTreeMap::new(),
             rumors: Rumors::default(),
             probing,
@@ -309,6 +313,12 @@ impl Membership {
         self.members.values()
     }
 
+    /// Counts the changes of the list: while it is the same, so are the members, their states and actors.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// One member.
     #[must_use]
     pub fn member(&self, node: &NodeId) -> Option<&Known> {
@@ -359,6 +369,7 @@ impl Membership {
     }
 
     fn own_mut(&mut self) -> &mut Known {
+        self.revision += 1;
         self.members.get_mut(&self.me).expect("a node is in its own list")
     }
 
@@ -381,7 +392,9 @@ impl Membership {
 
     /// First thing in every call: comes to life, or finds out that it stood still.
     fn begin(&mut self, now: Time, out: &mut Effects) {
-        self.own_mut().last_seen = Some(now);
+        if let Some(own) = self.members.get_mut(&self.me) {
+            own.last_seen = Some(now);
+        }
         if self.stage == Stage::New {
             self.start(now, out);
             return;

@@ -22,7 +22,9 @@ impl Membership {
     pub(super) fn push_pull(&mut self, now: Time, out: &mut Effects) {
         let interval = self.timing.push_pull_interval.saturating_mul(interval_factor(self.size()));
         self.next_push_pull = now + interval;
+        let before = self.members.len();
         self.members.retain(|_, known| known.member.state != State::Left || now.since(known.since) < LEFT_KEPT);
+        self.revision += u64::from(self.members.len() < before);
         for node in self.sample(1, |known| known.member.state == State::Alive) {
             self.send_digests(&node, out);
         }

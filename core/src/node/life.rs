@@ -302,12 +302,18 @@ impl<S: Storage> Node<S> {
         let known = |node: &NodeId| self.layout.stage(node).is_some() || self.membership.member(node).is_some();
         let mut batch = Batch::default();
         let forgotten: Vec<NodeId> = self.lives.keys().filter(|of| **of != node && !known(of)).cloned().collect();
+        let forgets = !forgotten.is_empty();
         for of in forgotten {
             batch.remove(Space::Meta, rows::life_key(&of));
             self.lives.remove(&of);
         }
         batch.put(Space::Meta, rows::life_key(&node), rows::encode(&lives));
-        self.lives.insert(node, lives);
+        let actors = |lives: &Lives| lives.0.iter().map(|life| life.actor).collect::<Vec<_>>();
+        let new = actors(&lives);
+        if self.lives.insert(node, lives).is_none_or(|before| actors(&before) != new) || forgets {
+            // Whose store an actor was is part of the picture.
+            self.fits = None;
+        }
         if shown {
             self.must_apply(batch);
         } else {

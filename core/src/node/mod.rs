@@ -51,6 +51,8 @@ pub struct Node<S> {
     rings: Arc<Rings>,
     /// What the shards were shown last; a new picture is shown when this no longer fits.
     shown: Option<u64>,
+    /// The members and the rings that this was last seen to fit, by revision and hash.
+    fits: Option<(u64, u64)>,
     joining: Joining,
     introductions: Vec<Introduction>,
     /// Tells this process from another one of the same name.
@@ -112,6 +114,7 @@ impl<S: Storage> Node<S> {
             layout: rows.layout,
             rings,
             shown: None,
+            fits: None,
             introductions: Vec::new(),
             nonce,
             boot: rows.boot,
@@ -207,6 +210,9 @@ impl<S: Storage> Node<S> {
     }
 
     fn on_layout(&mut self, from: &NodeId, theirs: &Layout) {
+        if self.layout == *theirs {
+            return;
+        }
         self.learn_layout(theirs);
         if self.layout != *theirs {
             self.send(from.clone(), NodeMessage::Layout(self.layout.clone()));
@@ -343,11 +349,16 @@ impl<S: Storage> Node<S> {
     /// Has the shards shown a picture again, whatever they were shown.
     const fn show_anew(&mut self) {
         self.shown = None;
+        self.fits = None;
     }
 
     /// Shows the shards a new picture where the old one no longer fits; none before this store is sure of itself.
     fn show_picture(&mut self) {
         let Some(identity) = self.identity.filter(|_| self.trial.is_sure()) else { return };
+        let seen = (self.membership.revision(), self.rings.id.hash);
+        if self.fits.replace(seen) == Some(seen) {
+            return;
+        }
         let down: BTreeSet<NodeId> = self
             .membership
             .members()
