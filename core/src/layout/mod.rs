@@ -182,15 +182,18 @@ impl Rings {
     /// Computes the rings.
     #[must_use]
     pub fn new(layout: Layout, cluster: &ClusterConfig) -> Arc<Self> {
-        let ring = |least: Stage| {
-            let owners: Vec<Owner> = layout
+        let owners = |least: Stage| -> Vec<Owner> {
+            layout
                 .shares()
                 .filter(|(_, share)| share.stage >= least)
                 .map(|(node, share)| Owner { node: node.clone(), zone: share.zone.clone(), weight: share.weight })
-                .collect();
-            Ring::new(cluster.placement, cluster.replication.n, owners)
+                .collect()
         };
-        let (all, settled) = (ring(Stage::Joining), ring(Stage::Settled));
+        let ring = |owners| Ring::new(cluster.placement, cluster.replication.n, owners);
+        let (joining, settled) = (owners(Stage::Joining), owners(Stage::Settled));
+        let same = joining.len() == settled.len();
+        let all = ring(joining);
+        let settled = if same { all.clone() } else { ring(settled) };
         Arc::new(Self { id: layout.id(), layout, all, settled })
     }
 

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::hash::{Position, Slice};
@@ -17,10 +18,10 @@ const TOKENS_MAX: usize = 64;
 fn naive(ring: &Ring, at: Position) -> Vec<&NodeId> {
     let (before, from): (Vec<Token>, Vec<Token>) = ring.tokens().iter().copied().partition(|token| token.position < at);
     let mut nodes = Vec::new();
-    let (mut seen, mut zones) = (BTreeSet::new(), BTreeSet::new());
+    let (mut seen, mut zones) = (vec![false; ring.owners().len()], BTreeSet::new());
     for token in from.iter().chain(&before) {
         let owner = &ring.owners()[usize::from(token.owner)];
-        if seen.insert(&owner.node) {
+        if !core::mem::replace(&mut seen[usize::from(token.owner)], true) {
             nodes.push((!zones.insert(&owner.zone), &owner.node));
         }
     }
