@@ -241,6 +241,8 @@ fn fingerprint(key: &Key, clocks: &Clocks) -> String {
 
 #[cfg(test)]
 mod tests {
+    use quorate_core::value::ContentType;
+
     use super::*;
 
     fn log(store: &Store) -> OperationLog {
@@ -277,7 +279,7 @@ mod tests {
         let long = format!("\"{}\"", "ä".repeat(400));
         let text = |value: &Value| preview(value).get().to_owned();
         let plain = |bytes: &'static [u8]| Value {
-            content_type: "text/plain".to_owned().try_into().expect("good"),
+            content_type: ContentType::new("text/plain").expect("good"),
             bytes: Bytes::from_static(bytes),
         };
         assert_eq!(text(&Value::json("{\"a\": 1}")), "{\"a\": 1}");
