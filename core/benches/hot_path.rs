@@ -1,6 +1,12 @@
 //! What a request costs the core: time (criterion), and what it allocates, counted. One node that owns everything, its
 //! store in memory and durable at once, so that nothing is measured but the core itself.
 //!
+//! A get takes 34 allocations (3 kB) and a put 81 (9 kB), that of its key's text included. What remains is what outlives its
+//! step or leaves the machine: the request and its round with their lists, the row and the set that is read from it (a set
+//! takes one for what it knows, one for its versions, one for each value), the answer with its lists of nodes and its sealed
+//! context; and of a put, which reads before it writes, a second round, the set before and after, and in each of its batches
+//! the places, the rows and what a crash would bring back. Names, keys and content types take none while they are short.
+//!
 //! `cargo bench -p quorate-core --features sim --bench hot_path`
 
 use std::collections::VecDeque;
