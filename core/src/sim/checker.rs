@@ -201,7 +201,9 @@ impl Checker {
         let strict = has_quorum(success, self.replication.w.get());
         // What its client asked for, not what the answer shows: a retry may find the write superseded.
         self.oracle.acknowledge(now, key, dot, open.asked.value().as_ref(), strict);
-        let stores = success.answers.successful.iter().filter_map(index).collect();
+        // Once a fallback has handed over what it kept, the owner it stood in for has it instead.
+        let targets = success.answers.stand_ins.iter().map(|pair| &pair.target);
+        let stores = success.answers.successful.iter().chain(targets).filter_map(index).collect();
         let oracle = &self.oracle;
         self.losses.promise(token, dot, stores, |replaced| oracle.is_past(key, replaced, dot));
     }

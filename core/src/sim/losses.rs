@@ -1,5 +1,6 @@
 //! How much may be lost: the world never breaks more than the protocol claims to survive, or what it finds would prove
-//! nothing. Of the stores that acknowledged a write, at most W-1 may lose it before all its owners have it.
+//! nothing. Of the stores that acknowledged a write, and those for which a fallback did, at most W-1 may lose it before all
+//! its owners have it.
 //!
 //! That is decided here and nowhere else, from what clients were promised and by whom. It is never decided from what stores
 //! hold, so that no fault of theirs can hide behind it, with one exception: a write that is on the disks of all its owners
@@ -17,7 +18,7 @@ use crate::id::{Key, Token};
 #[derive(Clone, Debug)]
 struct Promise {
     dot: Dot,
-    /// Who said so.
+    /// Who said so, or will have it of who said so.
     stores: BTreeSet<HostIndex>,
     /// Who has lost it since.
     lost: BTreeSet<HostIndex>,
@@ -82,7 +83,7 @@ impl Losses {
         self.open.remove(&token);
     }
 
-    /// It was told that its write is safe, because these stores have it. Promises about writes that this one replaced are
+    /// It was told that its write is safe, because these stores have it or are about to. Promises about writes that this one replaced are
     /// kept from now on by keeping it.
     pub(super) fn promise(
         &mut self,
