@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(settings.advertise.as_str(), "127.0.0.1:8080");
         assert!(settings.node_id.as_str().ends_with("-8080"), "{}", settings.node_id);
         assert_eq!(settings.data_dir, PathBuf::from("data").join(settings.node_id.as_str()));
-        assert_eq!(settings.core, Config::default());
+        let expected = Config { trace: Trace::Outcomes, ..Config::default() };
+        assert_eq!(settings.core, expected, "a server logs what came of something, not every step");
     }
 
     #[test]
