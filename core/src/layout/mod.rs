@@ -17,8 +17,7 @@ use core::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterConfig;
-use crate::hash::Position;
-use crate::hash::StableHasher;
+use crate::hash::{Position, StableHasher};
 use crate::id::{NodeId, Zone};
 use crate::limits;
 use crate::ring::{Owner, Ring};

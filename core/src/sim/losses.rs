@@ -83,8 +83,8 @@ impl Losses {
         self.open.remove(&token);
     }
 
-    /// It was told that its write is safe, because these stores have it or are about to. Promises about writes that this one replaced are
-    /// kept from now on by keeping it.
+    /// It was told that its write is safe, because these stores have it or are about to. Promises about writes that this one
+    /// replaced are kept from now on by keeping it.
     pub(super) fn promise(
         &mut self,
         token: Token,

@@ -4,12 +4,6 @@
 use super::*;
 use crate::config::Replication;
 
-const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
-
-fn no_hand_offs(message: &ShardMessage) -> bool {
-    matches!(message, ShardMessage::HandOff { .. })
-}
-
 fn forget(cluster: &mut Cluster, name: &str, key: &Key) {
     let mut batch = Batch::default();
     batch.remove(Space::Objects, crate::shard::rows::object_key(key));
@@ -89,7 +83,7 @@ fn kv679_dataloss_by_somebody_who_has_seen_nothing() {
 fn kv679_dataloss_fb() {
     let mut cluster = Cluster::new(&FIVE);
     let key = keys(&cluster).next().expect("there are many");
-    cluster.loses = no_hand_offs;
+    cluster.loses = is_hand_off;
     cluster.down(&["b", "c"]);
     write(&mut cluster, "a", put(&key, "1"), "a, d for b, e for c");
     cluster.down(&[]);
@@ -115,7 +109,7 @@ fn kv679_dataloss_fb2() {
     config.cluster.replication = Replication::new(2, 2, 2).expect("good quorums");
     let mut cluster = Cluster::with(&FIVE, config);
     let key = keys(&cluster).next().expect("there are many");
-    cluster.loses = no_hand_offs;
+    cluster.loses = is_hand_off;
     cluster.down(&["b"]);
     let first = cluster.ask("a", put(&key, "1"));
     assert_eq!(met(&first), "1 by a, c for b");
@@ -131,7 +125,7 @@ fn kv679_dataloss_fb2() {
     cluster.loses = |_| false;
     cluster.silent(&["c", "d"]);
     cluster.run(5_000);
-    cluster.loses = no_hand_offs;
+    cluster.loses = is_hand_off;
     assert_eq!((cluster.holds("a", &key), cluster.hints("e")), (Vec::from([String::from("3")]), String::new()));
     cluster.silent(&[]);
     cluster.down(&["b", "d", "e"]);

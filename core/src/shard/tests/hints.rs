@@ -2,8 +2,6 @@
 
 use super::*;
 
-const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
-
 /// So many keys of one owner list, written through `a` while `b` is down: `d` keeps a hint for each.
 fn with_hints(count: usize, config: Config) -> (Cluster, Vec<Key>) {
     let mut cluster = Cluster::with(&FIVE, config);
@@ -15,10 +13,6 @@ fn with_hints(count: usize, config: Config) -> (Cluster, Vec<Key>) {
         assert!(matches!(cluster.replies.remove(&token), Some(Ok(_))), "it is written");
     }
     (cluster, keys)
-}
-
-fn is_hand_off(message: &ShardMessage) -> bool {
-    matches!(message, ShardMessage::HandOff { .. })
 }
 
 #[test]

@@ -34,6 +34,7 @@ use crate::time::{Time, WallTime};
 use crate::value::Value;
 
 const LATENCY: Duration = Duration::from_millis(1);
+const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// A disk that can be full, and that can be so slow that nothing becomes durable.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +107,10 @@ fn delete(key: &Key) -> Request {
 
 fn get(key: &Key) -> Request {
     Request::get(key.clone())
+}
+
+fn is_hand_off(message: &ShardMessage) -> bool {
+    matches!(message, ShardMessage::HandOff { .. })
 }
 
 /// With r or w.

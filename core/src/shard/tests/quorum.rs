@@ -3,8 +3,6 @@
 
 use super::*;
 
-const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
-
 fn key_of(cluster: &Cluster) -> Key {
     keys(cluster).next().expect("there are many keys")
 }
