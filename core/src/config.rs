@@ -380,6 +380,8 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Which events are made. Defaults to all.
     pub trace: Trace,
+    /// An owner that has been dead for so long is taken out of the layout; nothing is never. Defaults to a day.
+    pub evict_after: Option<Duration>,
     /// A bug put in on purpose. Defaults to none.
     #[cfg(feature = "planted")]
     pub planted: Option<PlantedBug>,
@@ -414,6 +416,7 @@ impl Default for Config {
             linger: Duration::from_millis(10),
             value_bytes_max: limits::VALUE_BYTES_DEFAULT,
             trace: Trace::Steps,
+            evict_after: Some(Duration::from_secs(24 * 60 * 60)),
             #[cfg(feature = "planted")]
             planted: None,
         }

@@ -340,6 +340,30 @@ pub enum EventKind {
         /// How many nodes own a part.
         owners: u32,
     },
+    /// Another node follows a layout of the same version with another content: operators have forced both.
+    TwoLayouts {
+        /// Which node.
+        other: NodeId,
+        /// The version.
+        version: u64,
+    },
+    /// A slice has passed to the owners of this version: what others hold of it is not needed any more. This is where an
+    /// embedding program hooks in what it does when ownership changes.
+    SlicePassed {
+        /// Its number, 0 to 63.
+        slice: u8,
+        /// The version.
+        version: u64,
+    },
+    /// This node owns nothing any more, and hands over what it holds.
+    Leaving,
+    /// It has handed over everything, and is gone for good.
+    Left,
+    /// An object that others own was dropped: each of them holds it.
+    LeftoverDropped {
+        /// Its key.
+        key: Key,
+    },
     /// A replica refused a request that named another layout than its own.
     LayoutRefused {
         /// The version that the request named.

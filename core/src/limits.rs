@@ -42,6 +42,12 @@ pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
 pub const REPLICATION_MAX: u8 = 16;
 /// Most members a node remembers.
 pub const MEMBERS_MAX: usize = 1_000;
+/// Most versions of the layout that are active at once; the next change waits.
+pub const LAYOUTS_ACTIVE_MAX: usize = 4;
+/// Most versions that a node knows, those included that only its own store still needs.
+pub const LAYOUTS_MAX: usize = 8;
+/// Most stores that are remembered as excluded.
+pub const EXCLUSIONS_MAX: usize = 1_000;
 /// Most tags of a member, and longest tag name or value in bytes.
 pub const TAGS_MAX: usize = 16;
 /// Longest name or value of a tag, in bytes.
@@ -98,6 +104,7 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
 const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
+const _: () = assert!(LAYOUTS_ACTIVE_MAX <= LAYOUTS_MAX);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_MAX);
 const _: () = assert!(REQUESTS_REMEMBERED_MAX < REQUESTS_WIRE_MAX);
 const _: () = assert!(SIBLINGS_MAX < SIBLINGS_WIRE_MAX);

@@ -14,9 +14,10 @@ use crate::config::ClusterConfig;
 use crate::event::{EventId, MessageKind};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, Address, ClusterId, Key, NodeId, RequestId};
-use crate::layout::{Layout, LayoutId};
+use crate::layout::{Decision, LayoutId, News, NewsDigest, Verdict};
 use crate::limits;
 use crate::membership::{Member, MembershipMessage};
+use crate::merkle::Sum;
 use crate::request::{Reply, Request};
 use crate::storage::StorageError;
 use crate::wire;
@@ -65,7 +66,11 @@ pub enum NodeMessage {
     /// Who is alive.
     Membership(MembershipMessage),
     /// Who owns what, as the sender knows it.
-    Layout(Layout),
+    Layout(News),
+    /// The name of what the sender knows of it. Whoever knows something else tells.
+    LayoutDigest(NewsDigest),
+    /// What follows a layout.
+    Decision(Decision),
     /// This is the life of my store: do you remember a later one?
     Life {
         /// Under which name it issues dots.
@@ -124,8 +129,8 @@ pub struct Welcome {
     pub secret: [u8; 32],
     /// Everybody the welcoming node knows.
     pub members: Vec<Member>,
-    /// Who owns what, the new member included.
-    pub layout: Layout,
+    /// Who owns what; the new member is let in afterwards.
+    pub layout: News,
 }
 
 /// Between the shards that hold one slice on different nodes.
@@ -137,6 +142,8 @@ pub enum ShardMessage {
         request: RequestId,
         /// The layout the asker acts under.
         layout: LayoutId,
+        /// The version under whose owners it reads.
+        under: u64,
         /// Which key.
         key: Key,
     },
@@ -217,6 +224,10 @@ pub enum ShardMessage {
         request: RequestId,
         /// The layout under which the asker owns it.
         layout: LayoutId,
+        /// The version under whose owners it pulls.
+        under: u64,
+        /// The layout since which the asker holds what it has owned under all; nothing if it holds nothing for sure.
+        since: Option<LayoutId>,
         /// After this object; nothing is the beginning.
         after: Option<(Position, Key)>,
         /// Whether a store that has not pulled everything itself is to give what it has.
@@ -228,6 +239,22 @@ pub enum ShardMessage {
         request: RequestId,
         /// What came of it.
         result: Result<TransferPage, Refusal>,
+    },
+    /// I hold these objects and own them no more: do you hold the same versions?
+    Leftovers {
+        /// To find the answer's question.
+        request: RequestId,
+        /// The layout under which the receiver owns them.
+        layout: LayoutId,
+        /// Keys and sums of what of them is live, in the order of the ring.
+        entries: Vec<(Key, Sum)>,
+    },
+    /// The answer to that: of these keys it holds something else, durably; of the others the same.
+    LeftoversAnswer {
+        /// The question.
+        request: RequestId,
+        /// What came of it.
+        result: Result<Vec<Key>, Refusal>,
     },
     /// Which tombstones may go.
     Collection(CollectionMessage),
@@ -267,8 +294,8 @@ pub enum Answer {
 /// Why a replica did not carry out a request. It changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// It acts under another layout: this one.
-    Layout(Layout),
+    /// It acts under another layout, or reads under a newer one. The two tell each other.
+    Layout,
     /// The fresh dot is superseded already by what it holds: this. The coordinator must mint another.
     CoveredDot(SiblingSet),
     /// All owners agreed that no write below a seal is on its way any more, and this one is. The coordinator must mint
@@ -334,7 +361,7 @@ impl Message {
                     | MembershipMessage::Digest(_)
                     | MembershipMessage::Records { .. } => MessageKind::Gossip,
                 },
-                NodeMessage::Layout(_) => MessageKind::Layout,
+                NodeMessage::Layout(_) | NodeMessage::LayoutDigest(_) | NodeMessage::Decision(_) => MessageKind::Layout,
                 NodeMessage::Life { .. } | NodeMessage::LifeAnswer { .. } => MessageKind::Life,
             },
             Self::Shard(_, message) => match message {
@@ -349,6 +376,7 @@ impl Message {
                 ShardMessage::ForwardAnswer { .. } => MessageKind::ForwardAnswer,
                 ShardMessage::Pull { .. } => MessageKind::Transfer,
                 ShardMessage::Pulled { .. } => MessageKind::TransferAnswer,
+                ShardMessage::Leftovers { .. } | ShardMessage::LeftoversAnswer { .. } => MessageKind::HandOff,
                 ShardMessage::Collection(_) => MessageKind::Collection,
                 ShardMessage::Exchange(ExchangeMessage::Ask { .. }) => MessageKind::Exchange,
                 ShardMessage::Exchange(ExchangeMessage::Answer { .. }) => MessageKind::ExchangeAnswer,
@@ -402,20 +430,17 @@ impl NodeMessage {
             Self::Refused { .. } | Self::Invite { .. } => Ok(()),
             // Membership checks its own, which needs to know the sender.
             Self::Membership(_) => Ok(()),
-            Self::Layout(layout) => layout.validate().map_err(|error| text(&error)),
+            Self::Layout(news) => news.validate().map_err(|error| text(&error)),
+            Self::LayoutDigest(_) => Ok(()),
+            Self::Decision(decision) => match &decision.verdict {
+                Verdict::Accept { layout } | Verdict::Promise { accepted: Some((_, layout)) } => {
+                    layout.validate().map_err(|error| text(&error))
+                }
+                Verdict::Prepare | Verdict::Promise { accepted: None } | Verdict::Accepted | Verdict::Outbid => Ok(()),
+            },
             Self::Life { boot, tick, .. } => counts(*boot).and_then(|()| counts(*tick)),
             Self::LifeAnswer { verdict: LifeVerdict::Stale { boot }, .. } => counts(*boot),
             Self::LifeAnswer { verdict: LifeVerdict::Confirmed, .. } => Ok(()),
-        }
-    }
-}
-
-impl Refusal {
-    /// Checks what the types cannot. Sets check their own bounds when they are read.
-    fn validate(&self) -> Result<(), String> {
-        match self {
-            Self::Layout(layout) => layout.validate().map_err(|error| alloc::format!("{error}")),
-            Self::CoveredDot(_) | Self::Sealed | Self::NotSynced | Self::HintsFull | Self::Storage(_) => Ok(()),
         }
     }
 }
@@ -427,7 +452,6 @@ impl ShardMessage {
             if found == slice { Ok(()) } else { Err(alloc::format!("key {key:?} is not of slice {slice:?}")) }
         };
         match self {
-            Self::Exchange(ExchangeMessage::Answer { result: Err(why), .. }) => why.validate(),
             Self::Exchange(message) => message.validate(slice),
             Self::Read { key, .. }
             | Self::Write { key, .. }
@@ -435,10 +459,15 @@ impl ShardMessage {
             | Self::Hint { key, .. }
             | Self::HandOff { key, .. } => holds(key),
             Self::Forward { body, .. } => holds(&body.key),
-            Self::Answer { result: Err(why), .. } | Self::Pulled { result: Err(why), .. } => why.validate(),
             Self::Pulled { result: Ok(page), .. } => page.objects.iter().try_for_each(|(key, _)| holds(key)),
             Self::Collection(message) => message.validate(slice),
-            Self::Answer { result: Ok(_), .. } | Self::Pull { .. } | Self::ForwardAnswer { .. } => Ok(()),
+            Self::Leftovers { entries, .. } => entries.iter().try_for_each(|(key, _)| holds(key)),
+            Self::LeftoversAnswer { result: Ok(keys), .. } => keys.iter().try_for_each(holds),
+            Self::Answer { .. }
+            | Self::Pull { .. }
+            | Self::Pulled { result: Err(_), .. }
+            | Self::LeftoversAnswer { result: Err(_), .. }
+            | Self::ForwardAnswer { .. } => Ok(()),
         }
     }
 }

@@ -27,11 +27,19 @@ pub enum PlantedBug {
     ReadUnsynced,
     /// A store that was restored from an old copy goes on as if nothing had happened.
     TrustOldCopy,
+    /// Owners forget what they promised when the next version of the layout is decided.
+    TwoContents,
+    /// A store that took another one's place votes on the next version as if it were that one.
+    VoteAfterLoss,
+    /// Replicas refuse requests under an old layout only once it has retired.
+    FenceLate,
+    /// A former owner drops what it holds before all owners have it.
+    DropEarly,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::ForgetHint,
         Self::ReuseDot,
         Self::AcknowledgeCovered,
@@ -42,5 +50,9 @@ impl PlantedBug {
         Self::CollectEarly,
         Self::ReadUnsynced,
         Self::TrustOldCopy,
+        Self::TwoContents,
+        Self::VoteAfterLoss,
+        Self::FenceLate,
+        Self::DropEarly,
     ];
 }

@@ -70,7 +70,7 @@ fn everybody_joins_through_any_member() {
     nodes.begin("c", &["gone", "b"]);
     nodes.run(SECONDS(2));
     assert_eq!(nodes.clusters(), [["a", "b", "c"]]);
-    assert!(nodes.nodes.values().all(|node| node.rings().layout.len() == 3));
+    assert!(nodes.nodes.values().all(|node| node.rings().layout().len() == 3));
 }
 
 #[test]

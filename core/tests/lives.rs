@@ -170,6 +170,6 @@ fn a_copy_from_when_the_node_was_alone_is_found_out_by_the_layout() {
     let alone = actor(&nodes, "a");
     nodes.run(SECONDS(60));
     assert_ne!(actor(&nodes, "a"), alone);
-    assert_eq!(nodes.nodes["a"].rings().layout.len(), 2);
+    assert_eq!(nodes.nodes["a"].rings().layout().len(), 2);
     assert!(nodes.nodes["a"].not_ready().is_some_and(|reason| reason.contains("pulling")));
 }

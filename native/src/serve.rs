@@ -51,7 +51,7 @@ pub enum ServeError {
     Flush(#[from] quorate_core::storage::StorageError),
 }
 
-/// Runs a node until SIGINT or SIGTERM, then stops it.
+/// Runs a node until SIGINT or SIGTERM, or until it has left its cluster, then stops it.
 ///
 /// # Errors
 /// [`ServeError`] when it could not start, or could not end well.
@@ -79,6 +79,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("stopping: interrupted"),
         _ = terminate.recv() => tracing::info!("stopping: asked to terminate"),
+        () = runtime.left() => tracing::info!("stopping: this node has left its cluster for good"),
     }
     app.stop(DRAIN_TIMEOUT).await;
     let ended = runtime.stop().await;

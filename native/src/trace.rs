@@ -126,6 +126,13 @@ fn line(kind: &EventKind) -> Option<Line> {
         EventKind::MemberChanged { change } if change.kind == ChangeKind::Updated => return None,
         EventKind::MemberChanged { change } => transition(change),
         EventKind::LayoutChanged { version, owners } => format!("layout {version}: {owners} owners"),
+        EventKind::TwoLayouts { other, version } => {
+            let text =
+                format!("{other} follows another layout {version}: operators have forced both, and one is given up");
+            return Some(Line::Error(text));
+        }
+        EventKind::Leaving => "owns nothing any more, and hands over what it holds".into(),
+        EventKind::Left => "has handed over everything, and is gone for good".into(),
         EventKind::Synced { objects } => format!("holds everything that it owns; {objects} objects were pulled"),
         EventKind::Stopped => "says goodbye to the cluster".into(),
         EventKind::StorageFailed { reason } => return Some(Line::Error(format!("the store failed: {reason}"))),

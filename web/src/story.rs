@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use quorate_core::event::{Event, EventKind, OperationKind};
 use quorate_core::id::{Key, NodeId};
 use quorate_core::membership::{Change, ChangeKind, Why};
-use quorate_core::sim::{Action, DiskFate, DiskFault};
+use quorate_core::sim::{Action, DiskFate, DiskFault, LayoutChange};
 use quorate_core::time::Time;
 
 use crate::words;
@@ -97,6 +97,12 @@ impl Story {
                 self.owners = *owners;
                 (format!("the ring has {}", words::count(u64::from(*owners), "owner")), Tone::Plain)
             }
+            EventKind::TwoLayouts { other, version } => {
+                (format!("{node} and {other} follow different layouts {version}: both were forced"), Tone::Bad)
+            }
+            EventKind::Leaving => (format!("{node} leaves, and hands over what it holds"), Tone::Plain),
+            EventKind::Left => (format!("{node} has left for good"), Tone::Plain),
+            EventKind::SlicePassed { .. } | EventKind::LeftoverDropped { .. } => return None,
             EventKind::Replied { operation, key, error: None } => done(node, *operation, key),
             EventKind::Replied { operation, key, error: Some(code) } if code == "not_found" => {
                 (format!("{node} answered the {} of {key}: there is none", words::verb(*operation)), Tone::Plain)
@@ -197,6 +203,14 @@ pub fn deed(action: &Action) -> Option<String> {
             Some(format!("you put an old copy of {node}’s disk back"))
         }
         Action::Add => Some("you added a node".into()),
+        Action::Layout { node, change } => Some(match change {
+            LayoutChange::Leave => format!("you told {node} to leave"),
+            LayoutChange::Remove { node } => format!("you removed {node}"),
+            LayoutChange::Replace { old, new } => format!("you put {new} in the place of {old}"),
+            LayoutChange::Weigh { node, weight } => format!("you gave {node} the weight {weight}"),
+            LayoutChange::Revert => "you took the change of the ring back".into(),
+            LayoutChange::Force { lost } => format!("you gave {} up for lost", words::list(lost)),
+        }),
         Action::Partition { groups } => {
             let sides: Vec<_> = groups.iter().map(|group| words::list(group)).collect();
             Some(match sides.as_slice() {

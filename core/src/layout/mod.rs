@@ -1,149 +1,197 @@
-//! Who owns a part of the ring, and whether the owner is settled there. Ownership outlives death: only joining adds, and
-//! nothing here removes. Never knows who is alive.
+//! Who owns what: the versions of the layout, how the next one is decided, and how ownership passes from one to the other.
+//! Ownership outlives death: this module never knows who is alive.
 //!
-//! A layout only grows: merging two takes every owner of either, and of each owner the further stage. So nodes that learn
-//! of joins in different orders end with the same layout, and any two layouts have one that follows both.
+//! A **layout** names the owners and their shares. It is never changed: version *v*+1 follows version *v*, and is decided
+//! once, by a majority of the owners of *v* ([`decision`]). So two contents for one version do not exist, and a minority can
+//! serve data but not change who owns it.
 //!
-//! A joiner passes two stages. While it is *joining*, writes need their quorum among the settled owners **and** among all
-//! of them, and its own "not found" counts for nothing. It becomes *settled* by its own word, after it has pulled what it
-//! owns from so many settled owners, each of which has acknowledged the layout with it, that no quorum of the older layout
-//! is left without one of them. A replica refuses requests that name another layout than its own.
+//! While ownership passes from *v* to *v*+1 both are active. For each slice a node is at one of these points ([`history`]):
+//!
+//! 1. Reads ask the owners under *v*, writes need their quorum under *v* **and** under *v*+1.
+//! 2. Enough owners under *v*+1 are synced: reads ask them. Writes still need both.
+//! 3. So many owners under *v* refuse reads under *v* that none can succeed any more: writes need *v*+1 alone.
+//!
+//! Neighbouring points agree with each other: what is acknowledged at one is seen by reads at the next and at the one
+//! before. Fences keep two nodes from being further apart: a replica that knows *v*+1 refuses whoever names *v* alone, a new
+//! owner pulls only from such replicas, and point 3 waits for those that have told of point 2. A chain of several versions
+//! passes in one go to the newest. A dead owner holds nothing up as long as a quorum is there without it.
+
+mod change;
+mod decision;
+mod history;
+mod plan;
+mod rings;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ClusterConfig;
-use crate::hash::{Position, StableHasher};
-use crate::id::{NodeId, Zone};
+pub use self::change::{Change, ChangeError};
+pub use self::decision::{Acceptor, Ballot, Decision, Proposal, Step, Verdict};
+pub use self::history::{History, HistoryRow, Learned, News, NewsDigest, Progress, Tracker, bit};
+pub use self::plan::{Move, Plan};
+pub use self::rings::{Active, Rings};
+use crate::hash::StableHasher;
+use crate::id::{ActorId, NodeId, Zone};
 use crate::limits;
-use crate::ring::{Owner, Ring};
-
-/// How far an owner has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// It receives writes and pulls what it owns.
-    Joining,
-    /// It held all of it once, and its store answers for it.
-    Settled,
-}
 
 /// What one owner has of the ring.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Share {
-    /// How far it has come.
-    pub stage: Stage,
+pub struct Role {
     /// Its failure domain.
     pub zone: Zone,
     /// Its share, relative to the others.
     pub weight: NonZeroU16,
+    /// The store that votes on the next version. Another store of that node has forgotten what it promised: it abstains
+    /// until a later version names it.
+    pub store: ActorId,
 }
 
-/// Names a layout: a later one has a greater version; two of one version that differ have different hashes.
+/// A store that owns nothing any more. It comes back as another one, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Exclusion {
+    /// Which store.
+    pub store: ActorId,
+    /// Why.
+    pub why: Farewell,
+}
+
+/// Why a node owns nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Farewell {
+    /// Somebody wanted it gone.
+    Removed,
+    /// It was dead for too long. It may come back by itself.
+    Evicted,
+}
+
+/// Names a layout: a later one is greater. Two of one version are told apart by the hash; there are none, but for an
+/// operator's override, which begins a new epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LayoutId {
-    /// Owners plus settled owners: grows with every change.
+    /// Raised by each override.
+    pub epoch: u32,
+    /// Raised by each change, overrides included.
     pub version: u64,
     /// A hash of the content.
     pub hash: u64,
 }
 
-/// The owners of the ring.
+/// Who owns what, in one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Layout {
-    shares: BTreeMap<NodeId, Share>,
+    epoch: u32,
+    version: u64,
+    roles: BTreeMap<NodeId, Role>,
+    excluded: BTreeMap<NodeId, Exclusion>,
 }
 
 /// A layout from outside that no member would send. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a layout of {owners} owners; at most {} are possible", limits::MEMBERS_MAX)]
-pub struct MalformedLayout {
-    /// How many owners it names.
-    pub owners: usize,
+pub enum MalformedLayout {
+    /// More owners than there can be members.
+    #[error("a layout of {owners} owners; at most {} are possible", limits::MEMBERS_MAX)]
+    Owners {
+        /// How many it names.
+        owners: usize,
+    },
+    /// Layouts that do not follow each other, or too many.
+    #[error("{layouts} layouts that are no chain of 1 to {}", limits::LAYOUTS_MAX)]
+    Chain {
+        /// How many there are.
+        layouts: usize,
+    },
+}
+
+#[cfg(test)]
+impl Role {
+    /// An ordinary one, for tests that look at other things.
+    pub(crate) fn plain() -> Self {
+        Self { zone: Zone::new("default").expect("a good name"), weight: NonZeroU16::MIN, store: ActorId(0) }
+    }
 }
 
 impl Layout {
     /// The layout of a cluster at its founding.
     #[must_use]
-    pub fn founded_by(node: NodeId, zone: Zone, weight: NonZeroU16) -> Self {
-        let mut shares = BTreeMap::new();
-        shares.insert(node, Share { stage: Stage::Settled, zone, weight });
-        Self { shares }
-    }
-
-    /// Makes a node an owner that is joining; nothing happens if it is one already. Says whether anything changed.
-    pub fn admit(&mut self, node: NodeId, zone: Zone, weight: NonZeroU16) -> bool {
-        if self.shares.contains_key(&node) {
-            return false;
-        }
-        self.shares.insert(node, Share { stage: Stage::Joining, zone, weight });
-        true
-    }
-
-    /// Makes an owner settled. Says whether anything changed.
-    pub fn settle(&mut self, node: &NodeId) -> bool {
-        match self.shares.get_mut(node) {
-            Some(share) if share.stage == Stage::Joining => {
-                share.stage = Stage::Settled;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Takes over what the other knows. Says whether anything changed.
-    pub fn merge(&mut self, other: &Self) -> bool {
-        let before = self.clone();
-        for (node, theirs) in &other.shares {
-            let share = self.shares.entry(node.clone()).or_insert_with(|| theirs.clone());
-            // The greater of two shares: stage first, and where only zone or weight differ any fixed choice agrees.
-            if *theirs > *share {
-                *share = theirs.clone();
-            }
-        }
-        *self != before
+    pub fn founded_by(node: NodeId, role: Role) -> Self {
+        let roles = BTreeMap::from([(node, role)]);
+        Self { epoch: 0, version: 1, roles, excluded: BTreeMap::new() }
     }
 
     /// Its name.
     #[must_use]
     pub fn id(&self) -> LayoutId {
         let mut hasher = StableHasher::new();
-        let mut version = 0;
-        for (node, share) in &self.shares {
+        for (node, Role { zone, weight, store }) in &self.roles {
             hasher.bytes(node.as_str().as_bytes());
-            hasher.bytes(share.zone.as_str().as_bytes());
-            hasher.u16(share.weight.get());
-            hasher.u64(u64::from(share.stage == Stage::Settled));
-            version += 1 + u64::from(share.stage == Stage::Settled);
+            hasher.bytes(zone.as_str().as_bytes());
+            hasher.u16(weight.get());
+            hasher.bytes(&store.0.to_be_bytes());
         }
-        LayoutId { version, hash: hasher.finish() }
+        hasher.u64(0);
+        for (node, Exclusion { store, why }) in &self.excluded {
+            hasher.bytes(node.as_str().as_bytes());
+            hasher.bytes(&store.0.to_be_bytes());
+            hasher.u64(u64::from(*why == Farewell::Evicted));
+        }
+        LayoutId { epoch: self.epoch, version: self.version, hash: hasher.finish() }
     }
 
-    /// The owners and their shares, in the order of their ids.
-    pub fn shares(&self) -> impl Iterator<Item = (&NodeId, &Share)> {
-        self.shares.iter()
-    }
-
-    /// How far an owner has come; nothing if the node owns no part.
+    /// Counts the changes, overrides included.
     #[must_use]
-    pub fn stage(&self, node: &NodeId) -> Option<Stage> {
-        self.shares.get(node).map(|share| share.stage)
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Counts the overrides.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The owners and their shares, in the order of their names.
+    pub fn roles(&self) -> impl Iterator<Item = (&NodeId, &Role)> {
+        self.roles.iter()
+    }
+
+    /// The owners, in the order of their names.
+    pub fn owners(&self) -> impl Iterator<Item = &NodeId> {
+        self.roles.keys()
+    }
+
+    /// What a node has; nothing if it owns no part.
+    #[must_use]
+    pub fn role(&self, node: &NodeId) -> Option<&Role> {
+        self.roles.get(node)
+    }
+
+    /// Whether a node owns a part.
+    #[must_use]
+    pub fn is_owner(&self, node: &NodeId) -> bool {
+        self.roles.contains_key(node)
+    }
+
+    /// Why a node owns nothing any more, if it owned something.
+    #[must_use]
+    pub fn exclusion(&self, node: &NodeId) -> Option<&Exclusion> {
+        self.excluded.get(node)
     }
 
     /// How many owners there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shares.len()
+        self.roles.len()
     }
 
     /// Whether nobody owns anything: no cluster yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.shares.is_empty()
+        self.roles.is_empty()
     }
 
     /// Checks a layout that came from outside.
@@ -151,115 +199,7 @@ impl Layout {
     /// # Errors
     /// [`MalformedLayout`].
     pub fn validate(&self) -> Result<(), MalformedLayout> {
-        let owners = self.shares.len();
-        if owners > limits::MEMBERS_MAX {
-            return Err(MalformedLayout { owners });
-        }
-        Ok(())
-    }
-}
-
-/// A layout and the rings that follow from it: immutable, computed once, shared by every machine of the process.
-pub struct Rings {
-    /// The layout.
-    pub layout: Layout,
-    /// Its name.
-    pub id: LayoutId,
-    /// The ring of every owner.
-    pub all: Ring,
-    /// The ring of the settled owners.
-    pub settled: Ring,
-}
-
-impl core::fmt::Debug for Rings {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Rings").field("id", &self.id).field("layout", &self.layout).finish_non_exhaustive()
-    }
-}
-
-impl Rings {
-    /// Computes the rings.
-    #[must_use]
-    pub fn new(layout: Layout, cluster: &ClusterConfig) -> Arc<Self> {
-        let owners = |least: Stage| -> Vec<Owner> {
-            layout
-                .shares()
-                .filter(|(_, share)| share.stage >= least)
-                .map(|(node, share)| Owner { node: node.clone(), zone: share.zone.clone(), weight: share.weight })
-                .collect()
-        };
-        let ring = |owners| Ring::new(cluster.placement, cluster.replication.n, owners);
-        let (joining, settled) = (owners(Stage::Joining), owners(Stage::Settled));
-        let same = joining.len() == settled.len();
-        let all = ring(joining);
-        let settled = if same { all.clone() } else { ring(settled) };
-        Arc::new(Self { id: layout.id(), layout, all, settled })
-    }
-
-    /// Whether every owner is settled: the two rings are one.
-    #[must_use]
-    pub const fn is_settled(&self) -> bool {
-        self.all.hash() == self.settled.hash()
-    }
-
-    /// Whether a node is an owner of a position: a new one, or a settled one whose place a new one is about to take.
-    #[must_use]
-    pub fn owns(&self, node: &NodeId, at: Position) -> bool {
-        [&self.all, &self.settled].into_iter().any(|ring| ring.preference_list(at).primaries().contains(node))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn node(index: u8) -> NodeId {
-        NodeId::new(&alloc::format!("n{index}")).expect("a good name")
-    }
-
-    fn zone() -> Zone {
-        Zone::new("z").expect("a good name")
-    }
-
-    fn grown(steps: &[(u8, bool)]) -> Layout {
-        let mut layout = Layout::founded_by(node(0), zone(), NonZeroU16::MIN);
-        for &(index, settle) in steps {
-            layout.admit(node(index), zone(), NonZeroU16::MIN);
-            if settle {
-                layout.settle(&node(index));
-            }
-        }
-        layout
-    }
-
-    #[test]
-    fn every_change_raises_the_version() {
-        let mut layout = Layout::founded_by(node(0), zone(), NonZeroU16::MIN);
-        let founded = layout.id();
-        assert!(layout.admit(node(1), zone(), NonZeroU16::MIN));
-        let admitted = layout.id();
-        assert!(layout.settle(&node(1)));
-        assert!(founded.version < admitted.version && admitted.version < layout.id().version);
-        assert!(
-            !layout.admit(node(1), zone(), NonZeroU16::MIN) && !layout.settle(&node(1)) && !layout.settle(&node(9))
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn layouts_that_learn_the_same_in_any_order_are_the_same(
-            steps in prop::collection::vec((1_u8..9, any::<bool>()), 0..20),
-            split in any::<prop::sample::Index>(),
-        ) {
-            let (left, right) = steps.split_at(split.index(steps.len() + 1));
-            let (left, right) = (grown(left), grown(right));
-            let (mut one, mut other) = (left.clone(), right.clone());
-            one.merge(&right);
-            other.merge(&left);
-            prop_assert_eq!(&one, &other);
-            prop_assert_eq!(one.id(), grown(&steps).id());
-            prop_assert!(!one.clone().merge(&left) && one.id().version >= left.id().version);
-        }
+        let owners = self.roles.len().max(self.excluded.len());
+        if owners > limits::MEMBERS_MAX { Err(MalformedLayout::Owners { owners }) } else { Ok(()) }
     }
 }

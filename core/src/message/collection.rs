@@ -87,7 +87,6 @@ impl CollectionMessage {
                     Err(String::from("arcs that are not of the slice, not in order, or too many"))
                 }
             }
-            Self::Sealed { result: Err(why), .. } | Self::Compared { result: Err(why), .. } => why.validate(),
             _ => Ok(()),
         }
     }

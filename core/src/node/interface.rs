@@ -5,13 +5,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::JoinError;
+use super::{JoinError, Wish};
 use crate::causality::ContextSecret;
 use crate::config::{ClusterConfig, Config};
 use crate::event::Event;
 use crate::hash::Slice;
 use crate::id::{ActorId, Address, ClusterId, NodeId, Token};
-use crate::layout::{Layout, Rings};
+use crate::layout::{ChangeError, LayoutId, Rings};
 use crate::message::{AddressBookEntry, Envelope};
 use crate::storage::{Seq, StorageError};
 use crate::time::Time;
@@ -42,6 +42,19 @@ pub enum Input {
         token: Token,
         /// Where that node is reached.
         address: Address,
+    },
+    /// An operator wants something of the layout. Answered by [`Output::LayoutChanged`].
+    Wish {
+        /// Returned with the answer.
+        token: Token,
+        /// What is wanted.
+        wish: Wish,
+    },
+    /// This node is to leave for good: it hands over what it holds, and ends with [`Output::Left`]. Answered by
+    /// [`Output::LayoutChanged`] once that begins.
+    Leave {
+        /// Returned with the answer.
+        token: Token,
     },
     /// The process is to stop: say goodbye.
     Stop,
@@ -85,6 +98,15 @@ pub enum Output {
         /// What came of it.
         result: Result<NodeId, JoinError>,
     },
+    /// What came of a wish: the layout that fulfils it.
+    LayoutChanged {
+        /// As given.
+        token: Token,
+        /// What came of it.
+        result: Result<LayoutId, ChangeError>,
+    },
+    /// This node has left the cluster for good: end the process.
+    Left,
     /// The store cannot remember what this node must not forget: stop the process.
     Failed(StorageError),
     /// For the trace.
@@ -105,8 +127,8 @@ pub struct ShardEvent(pub(crate) ToShard);
 pub(crate) enum ToShard {
     /// The world has changed: route by this.
     Picture(Arc<Picture>),
-    /// This store begins a cluster: whatever it does not hold does not exist.
-    Founded,
+    /// This store begins a cluster, under this layout: whatever it does not hold does not exist.
+    Founded(LayoutId),
     /// This store enters another cluster: what it does not hold is unknown.
     Entered,
     /// This store has a new actor: it issues under it from now on, and what it does not hold is unknown.
@@ -119,16 +141,18 @@ pub struct NodeEvent(pub(crate) FromShard);
 
 #[derive(Clone, Debug)]
 pub(crate) enum FromShard {
-    /// A slice holds everything that this node owns of it in this cluster, durably.
-    Synced { cluster: ClusterId, actor: ActorId, slice: Slice, objects: u64 },
+    /// A slice holds everything that this node owns of it under this layout, durably.
+    Synced { cluster: ClusterId, actor: ActorId, slice: Slice, layout: LayoutId, objects: u64 },
+    /// These slices, one bit each, are read under nothing older than this layout.
+    Moved { layout: LayoutId, slices: u64 },
+    /// Of these slices, those that hold nothing any more that only others own under this layout.
+    Cleared { layout: LayoutId, slices: u64, cleared: u64 },
     /// A peer knows dots of this actor that the store never issued: the store has forgotten them.
     Forgotten { actor: ActorId },
     /// There are objects in this store.
     HoldsData,
-    /// A peer named this layout.
-    LayoutSeen(Layout),
-    /// A peer acts under an older layout than ours.
-    PeerBehind(NodeId),
+    /// A peer acts under another layout than ours, or reads a slice under an older one.
+    LayoutDiffers(NodeId),
     /// A peer did not answer in time.
     NoAnswer(NodeId),
 }

@@ -12,7 +12,7 @@ use super::rows::ConfigText;
 use super::{Identity, Node, Output, ShardEvent, ToShard};
 use crate::event::EventKind;
 use crate::id::{Address, ClusterId, NodeId, Token};
-use crate::layout::{Layout, Rings};
+use crate::layout::{Change, History, Layout, Role};
 use crate::limits;
 use crate::membership::{self, Member};
 use crate::message::{JoinRequest, NodeMessage, Welcome};
@@ -77,11 +77,12 @@ impl<S: Storage> Node<S> {
         self.rng.fill(&mut secret);
         let identity = Identity { cluster: ClusterId(self.rng.u128()), secret };
         let config = &self.start.config;
-        self.layout = Layout::founded_by(self.start.node.clone(), config.zone.clone(), config.weight);
-        self.rings = Rings::new(self.layout.clone(), &config.cluster);
+        let role = Role { zone: config.zone.clone(), weight: config.weight, store: self.actor() };
+        let layout = Layout::founded_by(self.start.node.clone(), role);
+        self.begin_history(History::begin(layout, &self.start.config.cluster));
         self.save_identity(identity);
         self.effects.event_as_cause(|| EventKind::Founded { cluster: identity.cluster });
-        self.effects.push(Output::Shards(ShardEvent(ToShard::Founded)));
+        self.effects.push(Output::Shards(ShardEvent(ToShard::Founded(self.rings.id))));
     }
 
     /// Comes back to a cluster of this node alone, under a new actor: what its store lacks does not exist.
@@ -89,7 +90,13 @@ impl<S: Storage> Node<S> {
         let actor = self.actor();
         let reason = String::from("nobody but this store knows what it issued before");
         self.effects.event_as_cause(|| EventKind::ActorMinted { actor, reason });
-        self.effects.push(Output::Shards(ShardEvent(ToShard::Founded)));
+        let readmit = Change::Readmit { node: self.start.node.clone(), store: actor };
+        // The only owner is the majority; where it was none, it waits to be let in.
+        if let Ok(layout) = self.layout().with(&[readmit]) {
+            self.history.follow(layout, &self.start.config.cluster);
+            self.layout_changed();
+            self.effects.push(Output::Shards(ShardEvent(ToShard::Founded(self.rings.id))));
+        }
     }
 
     pub(super) fn join_on_time(&mut self) {
@@ -134,8 +141,8 @@ impl<S: Storage> Node<S> {
             let (ours, theirs) = (ConfigText(self.start.config.cluster.clone()), ConfigText(join.config));
             return self.refuse(from, address, format!("this cluster has {ours}; {from} was started with {theirs}"));
         }
-        if self.layout.stage(from).is_none() && self.layout.len() >= limits::MEMBERS_MAX {
-            let reason = format!("this cluster has {} nodes, and that is the most it can have", self.layout.len());
+        if !self.layout().is_owner(from) && self.layout().len() >= limits::MEMBERS_MAX {
+            let reason = format!("this cluster has {} nodes, and that is the most it can have", self.layout().len());
             return self.refuse(from, address, reason);
         }
         // Whoever has no cluster itself says nothing: the other one asks again.
@@ -178,20 +185,15 @@ impl<S: Storage> Node<S> {
     }
 
     fn welcome(&mut self, identity: Identity, member: Member) {
-        let (node, zone, weight, address) =
-            (member.node.clone(), member.zone.clone(), member.weight, member.address.clone());
+        let (node, address) = (member.node.clone(), member.address.clone());
         let mut effects = membership::Effects::default();
-        let from = node.clone();
-        self.membership.absorb(self.effects.now, &from, alloc::vec![member], &mut effects);
+        self.membership.absorb(self.effects.now, &node, alloc::vec![member], &mut effects);
         self.carry_out(effects);
-        if self.layout.admit(node, zone, weight) {
-            self.layout_changed();
-        }
         let welcome = Welcome {
             cluster: identity.cluster,
             secret: identity.secret,
             members: self.membership.push_pull_state(),
-            layout: self.layout.clone(),
+            layout: self.history.news(),
         };
         self.contact(address, NodeMessage::Welcome(Box::new(welcome)));
     }
@@ -219,10 +221,8 @@ impl<S: Storage> Node<S> {
             // The marks of the cluster before must not count in this one, whatever crashes.
             self.mint_actor(self.boot, "this store enters another cluster");
         }
-        self.layout = welcome.layout.clone();
-        self.rings = Rings::new(self.layout.clone(), &self.start.config.cluster);
+        self.begin_history(History::from_news(&welcome.layout, &self.start.config.cluster));
         self.trial = Trial::new(true, self.effects.now);
-        self.synced = 0;
         self.save_identity(Identity { cluster: welcome.cluster, secret: welcome.secret });
         let (cluster, through) = (welcome.cluster, from.clone());
         self.effects.event_as_cause(|| EventKind::JoinedCluster { cluster, through });

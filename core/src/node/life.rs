@@ -187,7 +187,7 @@ impl<S: Storage> Node<S> {
 
     /// The other members of the layout.
     fn others(&self) -> impl Iterator<Item = NodeId> {
-        self.layout.shares().map(|(node, _)| node).filter(|node| **node != self.start.node).cloned()
+        self.layout().owners().filter(|node| **node != self.start.node).cloned()
     }
 
     fn tell_life(&mut self, to: NodeId) {
@@ -197,7 +197,7 @@ impl<S: Storage> Node<S> {
 
     /// Raises the count. A few are told once it is durable; nothing else waits for that.
     fn tick(&mut self) {
-        if !self.trial.sure || self.trial.ticking.is_some() || self.layout.len() <= 1 {
+        if !self.trial.sure || self.trial.ticking.is_some() || self.layout().len() <= 1 {
             return;
         }
         self.ticks = self.ticks.saturating_add(1).min(TICKS_MAX);
@@ -226,7 +226,7 @@ impl<S: Storage> Node<S> {
 
     /// Another member starts, or tells that it goes on.
     pub(super) fn on_life(&mut self, from: &NodeId, actor: ActorId, boot: u64, nonce: u64, tick: u64) {
-        if self.layout.stage(from).is_none() && self.membership.member(from).is_none() {
+        if !self.layout().is_owner(from) && self.membership.member(from).is_none() {
             return self.reject(from.clone(), "it asks about its life and is no member".to_string());
         }
         let before = self.lives.get(from).cloned().unwrap_or_default();
@@ -279,8 +279,7 @@ impl<S: Storage> Node<S> {
         self.membership.renew(self.effects.now, actor, self.boot, &mut effects);
         self.save_store();
         self.carry_out(effects);
-        self.synced = 0;
-        self.objects_pulled = 0;
+        self.standing.unsync();
         self.trial.answered.clear();
         self.trial.due = Some(self.effects.now);
         self.effects.push(Output::Shards(ShardEvent(ToShard::Reborn { actor, boot: self.boot })));
@@ -299,7 +298,7 @@ impl<S: Storage> Node<S> {
 
     /// `shown`: what goes out from now on says that it is remembered. A tick alone is not worth a wait.
     fn save_lives(&mut self, node: NodeId, lives: Lives, shown: bool) {
-        let known = |node: &NodeId| self.layout.stage(node).is_some() || self.membership.member(node).is_some();
+        let known = |node: &NodeId| self.layout().is_owner(node) || self.membership.member(node).is_some();
         let mut batch = Batch::default();
         let forgotten: Vec<NodeId> = self.lives.keys().filter(|of| **of != node && !known(of)).cloned().collect();
         let forgets = !forgotten.is_empty();

@@ -4,8 +4,10 @@
 //! Everything it tells others about itself (its incarnation, the layout it has acknowledged) is durable first: while a
 //! batch is not, everything that goes out waits behind it.
 
+mod decide;
 mod interface;
 mod join;
+mod layout;
 mod life;
 mod rows;
 
@@ -13,12 +15,14 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
+use self::decide::Deciding;
+pub use self::decide::Wish;
 pub(crate) use self::interface::{FromShard, Identity, ToShard};
 pub use self::interface::{Input, NodeEvent, Output, Picture, ShardEvent, Start};
 pub use self::join::JoinError;
 use self::join::{Introduction, Joining};
+use self::layout::Standing;
 use self::life::{Lives, Trial};
 pub use self::rows::StartError;
 use crate::causality::ContextSecret;
@@ -26,17 +30,12 @@ use crate::effects::{Effects, Outputs};
 use crate::event::EventKind;
 use crate::hash::{SLICES, StableHasher};
 use crate::id::{ActorId, Address, ClusterId, NodeId};
-use crate::layout::{Layout, Rings};
+use crate::layout::{History, Layout, Progress, Rings};
 use crate::membership::{self, Change, Member, Membership, State};
 use crate::message::{AddressBookEntry, Envelope, Message, NodeMessage};
 use crate::rng::Rng;
-use crate::storage::{Batch, Seq, Space, Storage, StorageError};
+use crate::storage::{Batch, Seq, Storage, StorageError};
 use crate::time::Time;
-
-/// Members that a changed layout is told to at once; they tell others.
-const LAYOUT_FANOUT: usize = 3;
-/// Between two unprompted tellings of the layout to one random member.
-const LAYOUT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The control plane. Give it inputs with [`Node::step`], drain the outputs, carry them out.
 #[derive(Clone, Debug)]
@@ -47,8 +46,11 @@ pub struct Node<S> {
     effects: Effects<Output>,
     identity: Option<Identity>,
     membership: Membership,
-    layout: Layout,
+    history: History,
+    /// What follows from the history.
     rings: Arc<Rings>,
+    standing: Standing,
+    deciding: Deciding,
     /// What the shards were shown last; a new picture is shown when this no longer fits.
     shown: Option<u64>,
     /// The members and the rings that this was last seen to fit, by revision and hash.
@@ -65,10 +67,6 @@ pub struct Node<S> {
     /// What this node remembers of the stores of the others.
     lives: BTreeMap<NodeId, Lives>,
     holds_data: bool,
-    /// The slices that are synced, one bit each.
-    synced: u64,
-    objects_pulled: u64,
-    layout_due: Time,
     /// What goes out once its batch is durable.
     held: VecDeque<(Seq, Output)>,
     /// The last batch that what goes out depends on.
@@ -102,7 +100,7 @@ impl<S: Storage> Node<S> {
         let nonce = rng.u64();
         let membership = Membership::new(me, start.config.timing, rng.fork(), rows.members);
         let seeds = start.seeds.iter().filter(|seed| **seed != start.address).cloned().collect();
-        let rings = Rings::new(rows.layout.clone(), &start.config.cluster);
+        let history = rows.history.unwrap_or_else(|| History::begin(Layout::default(), &start.config.cluster));
         let mut node = Self {
             effects: Effects::new(start.node.clone(), rows.boot, 0, start.config.trace),
             joining: Joining::new(seeds, now),
@@ -111,8 +109,10 @@ impl<S: Storage> Node<S> {
             rng,
             identity: rows.identity,
             membership,
-            layout: rows.layout,
-            rings,
+            rings: history.rings(),
+            history,
+            standing: Standing::new(now),
+            deciding: Deciding::new(rows.acceptor, now),
             shown: None,
             fits: None,
             introductions: Vec::new(),
@@ -123,9 +123,6 @@ impl<S: Storage> Node<S> {
             trial: Trial::new(rows.minted, now),
             lives: rows.lives,
             holds_data: false,
-            synced: 0,
-            objects_pulled: 0,
-            layout_due: now,
             held: VecDeque::new(),
             applied: Seq::default(),
             durable: Seq::default(),
@@ -166,6 +163,8 @@ impl<S: Storage> Node<S> {
             Input::Durable { upto } => self.durable = self.durable.max(upto),
             Input::Shard(event) => self.on_shard(event.0),
             Input::Introduce { token, address } => self.introduce(token, address),
+            Input::Wish { token, wish } => self.wish(Some(token), wish),
+            Input::Leave { token } => self.leave(token),
             Input::Stop => self.say_goodbye(),
         }
         self.on_time();
@@ -195,27 +194,21 @@ impl<S: Storage> Node<S> {
                     Err(error) => self.reject(from, error.to_string()),
                 }
             }
-            NodeMessage::Layout(layout) if ours => self.on_layout(&from, &layout),
+            NodeMessage::Layout(news) if ours => self.on_layout(&from, &news),
+            NodeMessage::LayoutDigest(digest) if ours => self.on_layout_digest(&from, &digest),
+            NodeMessage::Decision(decision) if ours => self.on_decision(&from, decision),
             NodeMessage::Life { actor, boot, nonce, tick } if ours => self.on_life(&from, actor, boot, nonce, tick),
             NodeMessage::LifeAnswer { actor, nonce, verdict } if ours => {
                 self.on_life_answer(&from, actor, nonce, verdict);
             }
             NodeMessage::Membership(_)
             | NodeMessage::Layout(_)
+            | NodeMessage::LayoutDigest(_)
+            | NodeMessage::Decision(_)
             | NodeMessage::Life { .. }
             | NodeMessage::LifeAnswer { .. } => {
                 self.reject(from, "it belongs to another cluster, or one of us to none yet".to_string());
             }
-        }
-    }
-
-    fn on_layout(&mut self, from: &NodeId, theirs: &Layout) {
-        if self.layout == *theirs {
-            return;
-        }
-        self.learn_layout(theirs);
-        if self.layout != *theirs {
-            self.send(from.clone(), NodeMessage::Layout(self.layout.clone()));
         }
     }
 
@@ -224,38 +217,21 @@ impl<S: Storage> Node<S> {
             // A shard that has not heard yet that this node entered another cluster, or that its store has another actor,
             // speaks of the one before.
             FromShard::Synced { cluster, actor, .. } if self.cluster() != Some(cluster) || self.actor() != actor => {}
-            FromShard::Synced { slice, objects, .. } => {
-                self.synced |= 1 << slice.number();
-                self.objects_pulled += objects;
-                self.settle_if_synced();
-            }
+            FromShard::Synced { slice, layout, objects, .. } => self.on_slice_synced(slice, layout, objects),
+            FromShard::Moved { layout, slices } => self.on_slices_moved(layout, slices),
+            FromShard::Cleared { layout, slices, cleared } => self.on_slices_cleared(layout, slices, cleared),
             FromShard::HoldsData => self.holds_data = true,
             FromShard::Forgotten { actor } if actor == self.actor() => {
                 self.on_forgotten("another store knows of writes here that this store has forgotten");
             }
             FromShard::Forgotten { .. } => {}
-            FromShard::LayoutSeen(layout) => self.learn_layout(&layout),
-            FromShard::PeerBehind(peer) => self.send(peer, NodeMessage::Layout(self.layout.clone())),
+            FromShard::LayoutDiffers(peer) => self.compare_layout(peer),
             FromShard::NoAnswer(peer) => {
                 let mut effects = membership::Effects::default();
                 self.membership.note_failure(self.effects.now, &peer, &mut effects);
                 self.carry_out(effects);
             }
         }
-    }
-
-    /// All slices synced: from now on this store answers for what it owns.
-    fn settle_if_synced(&mut self) {
-        let me = self.start.node.clone();
-        if self.is_synced() && self.layout.settle(&me) {
-            let objects = self.objects_pulled;
-            self.effects.event_as_cause(|| EventKind::Synced { objects });
-            self.layout_changed();
-        }
-    }
-
-    fn is_synced(&self) -> bool {
-        self.synced.count_ones() == u32::from(SLICES)
     }
 
     fn on_time(&mut self) {
@@ -265,11 +241,11 @@ impl<S: Storage> Node<S> {
             self.membership.on_timer(now, &mut effects);
             self.carry_out(effects);
         }
-        if self.identity.is_some() && self.layout_due <= now {
-            self.layout_due = now + LAYOUT_INTERVAL;
-            self.spread_layout(1);
+        if self.identity.is_some() {
+            self.layout_on_time();
         }
         self.life_on_time();
+        self.decide_on_time();
         self.join_on_time();
         self.end_introductions();
     }
@@ -299,44 +275,6 @@ impl<S: Storage> Node<S> {
         self.effects.event(|| EventKind::MemberChanged { change });
     }
 
-    fn learn_layout(&mut self, theirs: &Layout) {
-        let alone = self.layout.len() == 1;
-        if self.layout.merge(theirs) {
-            self.layout_changed();
-            // Whoever is alone lets the next one in itself, durably first: only an old copy can hear of it from others.
-            if alone && self.layout.len() > 1 {
-                self.on_forgotten("a layout names other owners, and this store has forgotten them");
-            }
-        }
-    }
-
-    /// Makes the new layout durable before anybody, our own shards included, acts under it; then spreads it.
-    fn layout_changed(&mut self) {
-        let mut batch = Batch::default();
-        batch.put(Space::Meta, rows::LAYOUT, rows::encode(&self.layout));
-        self.must_apply(batch);
-        self.rings = Rings::new(self.layout.clone(), &self.start.config.cluster);
-        let (version, owners) = (self.rings.id.version, self.layout.len());
-        let owners = u32::try_from(owners).unwrap_or(u32::MAX);
-        self.effects.event_as_cause(|| EventKind::LayoutChanged { version, owners });
-        self.ask_new_members();
-        self.spread_layout(LAYOUT_FANOUT);
-    }
-
-    fn spread_layout(&mut self, fanout: usize) {
-        let mut others: Vec<NodeId> = self
-            .membership
-            .members()
-            .map(|known| &known.member)
-            .filter(|member| member.node != self.start.node && member.state == State::Alive)
-            .map(|member| member.node.clone())
-            .collect();
-        self.rng.shuffle(&mut others);
-        for other in others.into_iter().take(fanout) {
-            self.send(other, NodeMessage::Layout(self.layout.clone()));
-        }
-    }
-
     fn say_goodbye(&mut self) {
         self.effects.event_as_cause(|| EventKind::Stopped);
         if self.identity.is_some() {
@@ -355,7 +293,7 @@ impl<S: Storage> Node<S> {
     /// Shows the shards a new picture where the old one no longer fits; none before this store is sure of itself.
     fn show_picture(&mut self) {
         let Some(identity) = self.identity.filter(|_| self.trial.is_sure()) else { return };
-        let seen = (self.membership.revision(), self.rings.id.hash);
+        let seen = (self.membership.revision(), self.rings.hash());
         if self.fits.replace(seen) == Some(seen) {
             return;
         }
@@ -368,7 +306,7 @@ impl<S: Storage> Node<S> {
             .collect();
         let issuers = self.issuers();
         let mut hasher = StableHasher::new();
-        hasher.u64(self.rings.id.hash);
+        hasher.u64(self.rings.hash());
         down.iter().for_each(|node| hasher.bytes(node.as_str().as_bytes()));
         hasher.u64(0);
         issuers.keys().for_each(|actor| hasher.bytes(&actor.0.to_be_bytes()));
@@ -468,7 +406,7 @@ impl<S: Storage> Node<S> {
     fn next_wake(&self) -> Option<Time> {
         let member = self.identity.is_some();
         let membership = self.membership.next_wake().filter(|_| member);
-        let layout = Some(self.layout_due).filter(|_| member);
+        let layout = Some(self.standing.next_wake().min(self.deciding.next_wake())).filter(|_| member);
         let introductions = self.introductions.iter().map(|introduction| introduction.until).min();
         let life = self.trial.next_wake().filter(|_| member);
         [membership, layout, life, self.joining.next_wake(), introductions].into_iter().flatten().min()
@@ -510,6 +448,12 @@ impl<S: Storage> Node<S> {
         &self.rings
     }
 
+    /// How far a change of the layout has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.history.progress()
+    }
+
     /// Why it cannot serve yet; nothing if it can.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
@@ -521,14 +465,20 @@ impl<S: Storage> Node<S> {
         if !self.trial.is_sure() {
             return Some("it is asking the other members whether its store is the one that they remember".to_string());
         }
-        if !self.is_synced() {
-            let synced = self.synced.count_ones();
+        if self.standing.leaving {
+            return Some("it is leaving the cluster, and hands over what it holds".to_string());
+        }
+        if !self.layout().is_owner(&self.start.node) {
+            return Some("it waits for the owners to give it a part of the ring".to_string());
+        }
+        let synced = self.standing.ever_synced.count_ones();
+        if synced < u32::from(SLICES) {
             return Some(alloc::format!("it is pulling what it owns: {synced} of {SLICES} slices are there"));
         }
         let down = |node: &NodeId| self.membership.member(node).is_none_or(|known| known.member.state == State::Dead);
-        let live = self.rings.layout.shares().filter(|(node, _)| !down(node)).count();
+        let live = self.layout().owners().filter(|node| !down(node)).count();
         let replication = self.start.config.cluster.replication;
-        let needed = usize::from(replication.r.max(replication.w).get()).min(self.layout.len());
+        let needed = usize::from(replication.r.max(replication.w).get()).min(self.layout().len());
         (live < needed).then(|| alloc::format!("only {live} of the owners are alive, a quorum needs {needed}"))
     }
 

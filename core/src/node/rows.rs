@@ -11,7 +11,7 @@ use super::life::Lives;
 use super::{Identity, Node, Start};
 use crate::config::ClusterConfig;
 use crate::id::{ActorId, NodeId};
-use crate::layout::Layout;
+use crate::layout::{Acceptor, History, HistoryRow};
 use crate::membership::Member;
 use crate::rng::Rng;
 use crate::storage::{Batch, PageLimit, Space, Storage, StorageError};
@@ -20,6 +20,7 @@ const STORE: &[u8] = b"node/store";
 const IDENTITY: &[u8] = b"node/identity";
 const MEMBERS: &[u8] = b"node/members";
 pub(super) const LAYOUT: &[u8] = b"node/layout";
+pub(super) const ACCEPTOR: &[u8] = b"node/acceptor";
 /// Before the name of a node: what is remembered of its lives.
 const LIFE: &str = "node/life/";
 
@@ -97,7 +98,9 @@ pub(super) struct Rows {
     pub(super) identity: Option<Identity>,
     pub(super) members: Vec<Member>,
     pub(super) lives: BTreeMap<NodeId, Lives>,
-    pub(super) layout: Layout,
+    /// Nothing of a node that never had a cluster.
+    pub(super) history: Option<History>,
+    pub(super) acceptor: Acceptor,
 }
 
 impl Rows {
@@ -105,11 +108,17 @@ impl Rows {
     /// one of which no other node knows.
     pub(super) fn read<S: Storage>(storage: &S, start: &Start, rng: &mut Rng) -> Result<Self, StartError> {
         let fresh = ActorId(rng.u128());
-        let layout: Layout = read(storage, LAYOUT, "node/layout")?.unwrap_or_default();
+        let row: Option<HistoryRow> = read(storage, LAYOUT, "node/layout")?;
+        let history = row.map(|row| {
+            let history = History::from_row(row, &start.node, &start.config.cluster);
+            history.ok_or(StartError::Row("node/layout"))
+        });
+        let history = history.transpose()?;
+        let is_alone = history.as_ref().is_none_or(|history| history.layout().len() <= 1);
         let store = read::<_, StoreRow>(storage, STORE, "node/store")?;
         let (actor, boot, ticks) = match store {
             Some(row) if row.node != start.node => return Err(StartError::OtherNode { owner: row.node }),
-            Some(row) if layout.len() <= 1 => (fresh, row.boot.saturating_add(1), row.ticks),
+            Some(row) if is_alone => (fresh, row.boot.saturating_add(1), row.ticks),
             Some(row) => (row.actor, row.boot.saturating_add(1), row.ticks),
             None => (fresh, 1, 0),
         };
@@ -130,7 +139,8 @@ impl Rows {
             identity: identity.map(|row| row.identity),
             members: members.others,
             lives: read_lives(storage)?,
-            layout,
+            history,
+            acceptor: read(storage, ACCEPTOR, "node/acceptor")?.unwrap_or_default(),
         })
     }
 }
@@ -201,7 +211,7 @@ impl<S: Storage> Node<S> {
         let row = IdentityRow { identity, config: self.start.config.cluster.clone() };
         let mut batch = Batch::default();
         batch.put(Space::Meta, IDENTITY, encode(&row));
-        batch.put(Space::Meta, LAYOUT, encode(&self.layout));
+        batch.put(Space::Meta, LAYOUT, encode(&self.history.row(&self.start.node)));
         self.must_apply(batch);
         self.identity = Some(identity);
     }

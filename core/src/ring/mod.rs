@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Placement;
-use crate::hash::Position;
+use crate::hash::{Position, Slice};
 use crate::id::{NodeId, Zone};
 
 mod placement;
@@ -169,6 +169,19 @@ impl Ring {
         }
         ranges.sort_unstable();
         ranges
+    }
+
+    /// The arcs that touch a slice, clockwise, each by its last position in it, with the primaries of its keys.
+    pub fn arcs_of(&self, slice: Slice) -> impl Iterator<Item = (Position, &[NodeId])> {
+        let begin = self.tokens.partition_point(|token| token.position < slice.first());
+        let end = self.tokens.partition_point(|token| token.position <= slice.last());
+        let rest = core::iter::once(slice.last()).filter(|_| !self.tokens.is_empty());
+        let last = rest.map(|at| (at, self.preference_list(at).primaries()));
+        // Of tokens at one position the first one owns what lies before them, the others own nothing.
+        let owns =
+            move |index: &usize| *index == begin || self.tokens[index - 1].position < self.tokens[*index].position;
+        let inside = (begin..end).filter(owns);
+        inside.map(|index| (self.tokens[index].position, self.lists.of_token(index))).chain(last)
     }
 
     /// The token that owns a position: the first one not before it.

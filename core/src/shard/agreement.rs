@@ -32,9 +32,11 @@
 //! that was restored has a new actor (`node::life`). A restored store has lost its floor, its seal and what it had seen: it
 //! is not synced, so nothing is agreed meanwhile. It pulls pages, each with the floor of its giver, who is synced and owns
 //! the same arcs: what it holds below that floor and the giver does not show as live is dead ([`Shard::bury_missing`]), and
-//! from its first pages it has a floor again, the lowest of its givers'. A joiner does the same. A layout that changes ends
-//! the round; the digests before it were given before its owners acknowledged the new layout, so before they gave a joiner
-//! its pages.
+//! from its first pages it has a floor again, the lowest of its givers'. A new owner does the same; one that has a floor of
+//! its own, from other arcs of the slice, takes nothing from a giver that has not heard of that floor, and until it has
+//! pulled an arc its floor says nothing about it ([`Shard::strip`]). A layout that changes ends the round; the digests
+//! before it were given before its owners acknowledged the new layout, so before they gave a new owner its pages. While a
+//! slice passes from one layout to the next nothing is agreed: owners of before may still be read, and are not asked.
 //!
 //! What it does not cover: a write that nobody was told is safe, of which every durable copy is lost and a message alone is
 //! left, may be shown by one owner and dropped by the others until the key is written again.
@@ -48,7 +50,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::barrier::Then;
-use super::transfer::arcs;
 use super::{Shard, rows};
 use crate::causality::{Floor, SiblingSet};
 use crate::hash::{Position, Slice};
@@ -94,7 +95,7 @@ impl Round {
         let given = |owner: &NodeId, arc: Position| self.compared.get(owner).map(|arcs| arcs.get(&arc));
         let mut all = true;
         let mut agreed = Vec::new();
-        for (arc, owners) in arcs(&rings.all, slice) {
+        for (arc, owners) in rings.ring().arcs_of(slice) {
             let mut digests = owners.iter().map(|owner| given(owner, arc));
             let first = digests.next().flatten();
             let same = first.is_some_and(|first| digests.all(|digest| digest == Some(first)));
@@ -112,12 +113,7 @@ impl Round {
 impl<S: Storage> Shard<S> {
     /// A store holds tombstones that could go.
     pub(super) fn on_wanted(&mut self, from: &NodeId, slice: Slice, layout: LayoutId, upto: Floor) {
-        match self.check_layout(layout) {
-            Err(Refusal::Layout(theirs)) => return self.exchange_layout(from, theirs),
-            Err(_) => return,
-            Ok(()) => {}
-        }
-        if !self.synced.contains(&slice) {
+        if self.check_layout(from, layout).is_err() || !self.may_collect(slice) {
             return;
         }
         let floor = self.floor(slice);
@@ -153,11 +149,11 @@ impl<S: Storage> Shard<S> {
     fn drive(&mut self, slice: Slice) {
         let Some(mut round) = self.collection.rounds.remove(&slice) else { return };
         let Some(picture) = self.picture.clone() else { return };
-        if round.layout != picture.rings.id || !self.synced.contains(&slice) {
+        if round.layout != picture.rings.id || !self.may_collect(slice) {
             return;
         }
         let interval = self.start.config.repair.collect_interval;
-        let members: Vec<NodeId> = picture.rings.layout.shares().map(|(node, _)| node.clone()).collect();
+        let members: Vec<NodeId> = picture.rings.layout().owners().cloned().collect();
         if members.iter().any(|node| picture.down.contains(node)) {
             round.due = self.effects.now + interval.max(RETRY.0);
             self.collection.rounds.insert(slice, round);
@@ -168,7 +164,7 @@ impl<S: Storage> Shard<S> {
             Stage::Sealing => members.into_iter().filter(|node| !round.sealed.contains(node)).collect(),
             Stage::Comparing => {
                 let owners: BTreeSet<&NodeId> =
-                    arcs(&picture.rings.all, slice).flat_map(|(_, owners)| owners).collect();
+                    picture.rings.ring().arcs_of(slice).flat_map(|(_, owners)| owners).collect();
                 if owners.iter().all(|owner| round.compared.contains_key(*owner)) {
                     // They did not agree: another attempt.
                     round.compared.clear();
@@ -198,7 +194,7 @@ impl<S: Storage> Shard<S> {
         layout: LayoutId,
         upto: &Floor,
     ) {
-        let result = self.check_layout(layout).and_then(|()| self.seal(slice, upto));
+        let result = self.check_layout(from, layout).and_then(|()| self.seal(slice, upto));
         let message = CollectionMessage::Sealed { request, result };
         match self.barrier.shown_by(&rows::marks_key(slice)) {
             Some(seq) => {
@@ -210,7 +206,7 @@ impl<S: Storage> Shard<S> {
     }
 
     fn seal(&mut self, slice: Slice, upto: &Floor) -> Result<SealedStore, Refusal> {
-        if !self.synced.contains(&slice) {
+        if !self.may_collect(slice) {
             return Err(Refusal::NotSynced);
         }
         let mut marks = self.collection.marks.get(&slice).cloned().unwrap_or_default();
@@ -252,7 +248,6 @@ impl<S: Storage> Shard<S> {
                     self.compare_if_sealed(slice);
                 }
             }
-            Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
             Err(_) => {}
         }
     }
@@ -261,14 +256,14 @@ impl<S: Storage> Shard<S> {
     pub(super) fn bring_up_if_it_shows_dead(&mut self, member: &NodeId, key: &Key, shown: &SiblingSet) {
         let slice = Position::of(key).slice();
         let Ok(held) = self.load(key) else { return };
-        if matches!(self.strip(slice, &held, shown), Cow::Owned(_)) {
+        if matches!(self.strip(Position::of(key), &held, shown), Cow::Owned(_)) {
             self.bring_up(member, slice, &Floor::new());
         }
     }
 
     /// Tells a member what floor there is, if it has missed that: what the others have forgotten it would show for ever, and
     /// they could not agree.
-    fn bring_up(&mut self, member: &NodeId, slice: Slice, theirs: &Floor) {
+    pub(super) fn bring_up(&mut self, member: &NodeId, slice: Slice, theirs: &Floor) {
         let floor = self.floor(slice);
         let is_durable = self.barrier.shown_by(&rows::marks_key(slice)).is_none();
         if is_durable && !theirs.descends(&floor) {
@@ -279,7 +274,7 @@ impl<S: Storage> Shard<S> {
     fn compare_if_sealed(&mut self, slice: Slice) {
         let Some(picture) = self.picture.clone() else { return };
         let Some(round) = self.collection.rounds.get(&slice) else { return };
-        if picture.rings.layout.shares().all(|(node, _)| round.sealed.contains(node)) {
+        if picture.rings.layout().owners().all(|node| round.sealed.contains(node)) {
             let request = self.new_request();
             let now = self.effects.now;
             let round = self.collection.rounds.get_mut(&slice).expect("it is there");
@@ -304,7 +299,7 @@ impl<S: Storage> Shard<S> {
                 }
             }
             Ok(_) => {}
-            Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
+            Err(Refusal::Layout) => {}
             Err(_) => {
                 // It was restored and has forgotten its seal, or it cannot read: from the beginning, after a while.
                 round.stage = Stage::Sealing;
@@ -322,7 +317,7 @@ impl<S: Storage> Shard<S> {
         };
         let Some(seq) = self.adopt_floor(slice, &round.upto) else { return };
         let floor = self.floor(slice);
-        for (node, _) in picture.rings.layout.shares().filter(|(node, _)| **node != self.start.node) {
+        for node in picture.rings.layout().owners().filter(|node| **node != self.start.node) {
             let message = ShardMessage::Collection(CollectionMessage::Raised { floor: floor.clone() });
             self.barrier.wait(seq, self.effects.cause, Then::Send { to: node.clone(), slice, message });
         }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::transfer::Whole;
 use crate::event::EventId;
 use crate::hash::Slice;
 use crate::id::{NodeId, RequestId};
@@ -22,7 +23,7 @@ pub(super) enum Then {
     /// Issue dots up to this counter.
     Leased { slice: Slice, upto: u64 },
     /// Answer for this slice from now on.
-    Synced { slice: Slice, objects: u64 },
+    Synced { slice: Slice, whole: Whole, objects: u64 },
 }
 
 /// What waits, by the batch it waits for.

@@ -23,7 +23,7 @@ use super::survey::Survey;
 use super::{Shard, rows};
 use crate::causality::{Dot, Floor, SiblingSet};
 use crate::event::EventKind;
-use crate::hash::Slice;
+use crate::hash::{Position, Slice};
 use crate::id::{Key, NodeId};
 use crate::limits;
 use crate::message::{CollectionMessage, ShardMessage};
@@ -82,14 +82,23 @@ impl<S: Storage> Shard<S> {
         self.collection.marks.get(&slice).map(|marks| marks.floor.clone()).unwrap_or_default()
     }
 
+    /// Whether tombstones of a slice may be agreed on: only the owners of now are asked for it, and this store has all.
+    pub(super) fn may_collect(&self, slice: Slice) -> bool {
+        self.is_whole(slice) && self.picture.as_ref().is_some_and(|picture| picture.rings.is_settled(slice))
+    }
+
     pub(super) fn is_sealed(&self, slice: Slice, dot: Dot) -> bool {
         self.collection.marks.get(&slice).is_some_and(|marks| marks.sealed.covers(dot))
     }
 
     /// What of a set from outside may be merged with what is held of the key: all but versions that lie below the floor
     /// and are not live here. They were superseded and forgotten. Every way into a held set leads through here.
-    pub(super) fn strip<'a>(&self, slice: Slice, held: &SiblingSet, set: &'a SiblingSet) -> Cow<'a, SiblingSet> {
-        let Some(marks) = self.collection.marks.get(&slice) else { return Cow::Borrowed(set) };
+    ///
+    /// Of a position that this node has not owned all the time the store has not seen everything, whatever its floor is: not
+    /// before it has pulled it.
+    pub(super) fn strip<'a>(&self, at: Position, held: &SiblingSet, set: &'a SiblingSet) -> Cow<'a, SiblingSet> {
+        let marks = self.collection.marks.get(&at.slice()).filter(|_| self.has_seen_all(at));
+        let Some(marks) = marks else { return Cow::Borrowed(set) };
         let is_dead = |dot: Dot| marks.floor.covers(dot) && !held.contains(dot);
         if !set.live().any(|(dot, _)| is_dead(dot)) {
             return Cow::Borrowed(set);
@@ -146,7 +155,7 @@ impl<S: Storage> Shard<S> {
 
     /// Tells the leader of the slice what should be below the floor, if there is anything.
     fn look_for_tombstones(&mut self, slice: Slice) {
-        let Some(picture) = self.picture.clone().filter(|_| self.synced.contains(&slice)) else { return };
+        let Some(picture) = self.picture.clone().filter(|_| self.may_collect(slice)) else { return };
         let Ok(upto) = self.tombstones(slice) else { return };
         if upto.is_empty() {
             return;
@@ -155,7 +164,7 @@ impl<S: Storage> Shard<S> {
             self.adopt_floor(slice, &upto);
             return;
         }
-        let primaries = picture.rings.all.preference_list(slice.first()).primaries();
+        let primaries = picture.rings.ring().preference_list(slice.first()).primaries();
         let Some(leader) = primaries.first().cloned() else { return };
         let layout = picture.rings.id;
         self.post(&leader, slice, CollectionMessage::Wanted { layout, upto });
@@ -200,7 +209,7 @@ impl<S: Storage> Shard<S> {
     /// Raises this store's floor, durably; not while it may lack something. Gives back the batch, if there was one.
     pub(super) fn adopt_floor(&mut self, slice: Slice, floor: &Floor) -> Option<Seq> {
         let mut marks = self.collection.marks.get(&slice).cloned().unwrap_or_default();
-        if !self.synced.contains(&slice) || !marks.floor.raise(floor) {
+        if !self.synced.contains_key(&slice) || !marks.floor.raise(floor) {
             return None;
         }
         let raised = marks.floor.clone();
@@ -259,18 +268,21 @@ impl<S: Storage> Shard<S> {
     pub(super) fn bury_missing(
         &mut self,
         giver: &NodeId,
+        slice: Slice,
         span: (Vec<u8>, Option<Vec<u8>>),
         given: &BTreeMap<&Key, &SiblingSet>,
         floor: &Floor,
     ) -> Result<(), StorageError> {
+        let Some(pull) = self.pulls.get(&slice) else { return Ok(()) };
+        let (under, since) = (pull.under(), pull.since());
         let Some(picture) = self.picture.clone().filter(|_| !floor.is_empty()) else { return Ok(()) };
         let (mut from, to) = span;
         let limit = PageLimit { rows: limits::COLLECTION_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         loop {
             let page = rows::scan(&self.storage, &from, to.as_deref(), limit)?;
             for object in &page.found {
-                let primaries = picture.rings.all.preference_list(object.at).primaries();
-                if !primaries.contains(giver) || !primaries.contains(&self.start.node) {
+                let gives = picture.rings.gives(giver, under, &self.start.node, since, object.at);
+                if !gives || !picture.rings.will_own(giver, object.at) {
                     continue;
                 }
                 let mut left = object.set.clone();

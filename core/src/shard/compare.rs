@@ -44,14 +44,14 @@ impl<S: Storage> Shard<S> {
     pub(super) fn shared(&mut self, slice: Slice) -> Arc<BTreeMap<NodeId, Arcs>> {
         let Some(picture) = &self.picture else { return Arc::default() };
         let shared = &mut self.exchanges.shared;
-        shared.entry(slice).or_insert_with(|| Arc::new(Arcs::shared(&picture.rings.all, slice, &picture.me))).clone()
+        shared.entry(slice).or_insert_with(|| Arc::new(Arcs::shared(picture.rings.ring(), slice, &picture.me))).clone()
     }
 
     /// Whether this store may compare a slice: what it lacks is a difference only if it should have everything, and its
     /// tree must be that of its rows. A store that is still pulling gets what it lacks by `transfer`, and what it alone has
     /// is found by the first comparison after that.
     pub(super) fn can_compare(&self, slice: Slice) -> bool {
-        self.synced.contains(&slice) && self.trees.get(&slice).is_some_and(super::trees::SliceTree::is_whole)
+        self.is_whole(slice) && self.trees.get(&slice).is_some_and(super::trees::SliceTree::is_whole)
     }
 
     pub(super) fn serve_exchange(
@@ -62,7 +62,7 @@ impl<S: Storage> Shard<S> {
         layout: LayoutId,
         question: &Question,
     ) {
-        let result = self.check_layout(layout).and_then(|()| {
+        let result = self.check_layout(from, layout).and_then(|()| {
             let shared = self.shared(slice);
             match shared.get(from) {
                 Some(arcs) if self.can_compare(slice) => self.find(slice, arcs, question).map_err(Refusal::Storage),

@@ -76,7 +76,7 @@ impl<S: Storage> Shard<S> {
         let operation = &self.operations[&id];
         let key = operation.request.key.clone();
         let at = Position::of(&key);
-        let primaries = picture.rings.all.preference_list(at).primaries();
+        let primaries = picture.rings.ring().preference_list(at).primaries();
         if !primaries.contains(&self.start.node) {
             return self.hand_on(id, &picture);
         }

@@ -195,10 +195,10 @@ impl<S: Storage> Shard<S> {
             read => read?,
         };
         let at = Position::of(&key);
-        let list = picture.rings.all.preference_list(at);
-        let is_home = hint.owners == hints::owners_hash(&list) && list.primaries().contains(&target);
-        let settled = picture.rings.settled.preference_list(at);
-        let owners = list.primaries().iter().chain(settled.primaries());
+        let list = picture.rings.ring().preference_list(at);
+        let is_home = hint.owners == hints::owners_hash(&list) && list.primaries().contains(&target) && self.stays();
+        let rings = picture.rings.writing(at.slice()).iter();
+        let owners = rings.flat_map(|active| active.ring.preference_list(at).primaries());
         let is_up = |node: &&NodeId| **node == self.start.node || !picture.down.contains(*node);
         let waiting: BTreeSet<NodeId> =
             owners.filter(|owner| !is_home || **owner == target).filter(is_up).cloned().collect();
@@ -230,12 +230,15 @@ impl<S: Storage> Shard<S> {
         key: &Key,
         set: &SiblingSet,
     ) {
-        let result = self.check_layout(layout).and_then(|()| self.merge(key, set).map_err(Refusal::Storage));
+        let result = self.check_layout(from, layout).and_then(|()| self.merge(key, set).map_err(Refusal::Storage));
         self.answer(from, request, key, result.map(|_| Answer::Written));
     }
 
     /// What came of a hint that was sent.
     pub(super) fn on_handed_off(&mut self, from: &NodeId, question: RequestId, result: Result<Answer, Refusal>) {
+        if result == Ok(Answer::Written) && self.on_leftover_taken(from, question) {
+            return;
+        }
         let Some(place) = self.delivery.questions.remove(&question) else { return };
         let Some(sent) = self.delivery.sent.get_mut(&place).filter(|sent| sent.waiting.contains(from)) else { return };
         sent.waiting.remove(from);
@@ -244,10 +247,10 @@ impl<S: Storage> Shard<S> {
                 sent.took.insert(from.clone());
                 self.forget_if_delivered(from, &place);
             }
-            Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs),
             Ok(Answer::Holds { .. })
             | Err(
-                Refusal::CoveredDot(_)
+                Refusal::Layout
+                | Refusal::CoveredDot(_)
                 | Refusal::Sealed
                 | Refusal::NotSynced
                 | Refusal::HintsFull
@@ -269,10 +272,10 @@ impl<S: Storage> Shard<S> {
             owners.iter().filter(|owner| sent.took.contains(*owner)).count() >= w.min(owners.len())
         };
         let Ok((target, _)) = hints::read_place(place) else { return };
-        let list = picture.rings.all.preference_list(at);
+        let list = picture.rings.ring().preference_list(at);
         let is_home = sent.took.contains(&target)
             && hints::read_row(place, &sent.row).is_ok_and(|hint| hint.owners == hints::owners_hash(&list));
-        let is_delivered = is_home || (has_quorum(&picture.rings.all) && has_quorum(&picture.rings.settled));
+        let is_delivered = is_home || picture.rings.writing(at.slice()).iter().all(|active| has_quorum(&active.ring));
         if !is_delivered {
             return;
         }
@@ -281,6 +284,9 @@ impl<S: Storage> Shard<S> {
             Ok(true) => {
                 let to = from.clone();
                 self.effects.event(|| EventKind::HintDelivered { key, to });
+                if !self.stays() {
+                    self.tell_cleared();
+                }
             }
             Ok(false) => {}
             Err(error) => {

@@ -231,10 +231,6 @@ impl<S: Storage> Shard<S> {
             Ok(Finding::Again { looked, differing, objects }) => self.take_repairs(from, looked, &differing, objects),
             Ok(Finding::NotNow) => return self.end_exchange(from),
             Ok(finding) => exchange.take(&finding),
-            Err(Refusal::Layout(theirs)) => {
-                self.exchange_layout(from, theirs);
-                return self.end_exchange(from);
-            }
             Err(_) => return self.end_exchange(from),
         };
         match taken {

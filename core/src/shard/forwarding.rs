@@ -203,7 +203,7 @@ impl<S: Storage> Shard<S> {
 
 /// The first owner that is not down and was not tried.
 fn next_owner(picture: &Picture, request: &Request, tried: &[NodeId]) -> Option<NodeId> {
-    let primaries = picture.rings.all.preference_list(Position::of(&request.key)).primaries();
+    let primaries = picture.rings.ring().preference_list(Position::of(&request.key)).primaries();
     primaries.iter().find(|node| !picture.down.contains(*node) && !tried.contains(node)).cloned()
 }
 

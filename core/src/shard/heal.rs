@@ -76,8 +76,8 @@ impl<S: Storage> Shard<S> {
     fn other_owners(&self, key: &Key) -> BTreeSet<NodeId> {
         let Some(picture) = &self.picture else { return BTreeSet::new() };
         let at = Position::of(key);
-        let rings = [&picture.rings.all, &picture.rings.settled];
-        let owners = rings.into_iter().flat_map(|ring| ring.preference_list(at).primaries());
+        let rings = picture.rings.writing(at.slice());
+        let owners = rings.iter().flat_map(|active| active.ring.preference_list(at).primaries());
         owners.filter(|node| **node != picture.me).cloned().collect()
     }
 
@@ -108,8 +108,9 @@ impl<S: Storage> Shard<S> {
         let asked: Vec<NodeId> =
             owners.into_iter().filter(|node| silent(node) && !picture.down.contains(node)).collect();
         for node in asked {
-            let read = ShardMessage::Read { request, layout: picture.rings.id, key: key.clone() };
-            self.send(node, Position::of(key).slice(), read);
+            let slice = Position::of(key).slice();
+            let (layout, under) = (picture.rings.id, picture.rings.reads_under(slice));
+            self.send(node, slice, ShardMessage::Read { request, layout, under, key: key.clone() });
         }
     }
 
@@ -133,7 +134,6 @@ impl<S: Storage> Shard<S> {
             Err(Refusal::Storage(StorageError::Corrupt(_))) => {
                 heal.damaged.insert(from.clone());
             }
-            Err(Refusal::Layout(theirs)) => self.exchange_layout(from, theirs.clone()),
             _ => {}
         }
         self.judge_heal(&key);
@@ -145,7 +145,8 @@ impl<S: Storage> Shard<S> {
     fn judge_heal(&mut self, key: &Key) {
         let (Some(picture), Some(heal)) = (&self.picture, self.heals.get(key)) else { return };
         let replication = picture.config.replication;
-        let owners = picture.rings.settled.preference_list(Position::of(key)).primaries();
+        let owners =
+            picture.rings.reading(Position::of(key).slice()).ring.preference_list(Position::of(key)).primaries();
         let least = usize::from(replication.r.get().min(replication.w.get())).min(owners.len());
         let others: Vec<&NodeId> = owners.iter().filter(|node| **node != picture.me).collect();
         let needed = (owners.len() + 1 - least).min(others.len()).max(1);
@@ -157,7 +158,7 @@ impl<S: Storage> Shard<S> {
         let merged = merge_all(heal.sets.values());
         // What only a store shows that is not synced may be long dead: below the floor the others would have it.
         let sure = merge_all(heal.sets.iter().filter(|(node, _)| heal.synced.contains(*node)).map(|(_, set)| set));
-        let merged = self.strip(Position::of(key).slice(), &sure, &merged).into_owned();
+        let merged = self.strip(Position::of(key), &sure, &merged).into_owned();
         self.heals.remove(key);
         if let Err(error) = self.heal(key, &merged) {
             self.note_failure(&error);

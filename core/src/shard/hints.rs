@@ -130,10 +130,10 @@ impl<S: Storage> Shard<S> {
         set: &SiblingSet,
         fresh: Dot,
     ) {
-        let result = self.check_layout(layout);
+        let result = self.check_layout(from, layout);
         if result.is_ok() {
             let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
-            let owners = rings.all.preference_list(Position::of(key)).primaries();
+            let owners = rings.ring().preference_list(Position::of(key)).primaries();
             if !owners.contains(target) || owners.contains(&self.start.node) {
                 return self.reject(from, "a hint for a node that is no owner of the key, or to one that is");
             }
@@ -147,7 +147,7 @@ impl<S: Storage> Shard<S> {
     fn keep(&mut self, target: &NodeId, key: &Key, set: &SiblingSet, fresh: Dot) -> Result<Answer, Refusal> {
         let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
         let slice = Position::of(key).slice();
-        let owners = owners_hash(&rings.all.preference_list(Position::of(key)));
+        let owners = owners_hash(&rings.ring().preference_list(Position::of(key)));
         let held = self.hint(target, key).map_err(Refusal::Storage)?;
         let is_new = held.is_none();
         let mut hint = held.unwrap_or(Hint { owners, set: SiblingSet::default() });

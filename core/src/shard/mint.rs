@@ -38,7 +38,7 @@ impl<S: Storage> Shard<S> {
         let slice = Position::of(&key).slice();
         let wall = self.wall_now();
         let mut set = self.load(&key).map_err(RequestError::Storage)?;
-        let seen = seen.map(|seen| self.strip(slice, &set, seen));
+        let seen = seen.map(|seen| self.strip(Position::of(&key), &set, seen));
         let sealed = self.collection.marks.get(&slice).map(|marks| marks.sealed.get(self.start.actor));
         let issuer = self.issuers.get_mut(&slice).expect("requests come to the shard of their slice");
         if let Some(seen) = seen.as_deref() {

@@ -16,6 +16,7 @@ mod forwards;
 mod heal;
 mod hints;
 mod latency;
+mod leftovers;
 mod mint;
 mod operation;
 mod outcome;
@@ -44,10 +45,11 @@ use self::forwards::Forwards;
 use self::heal::Heal;
 use self::hints::Hints;
 use self::latency::Latency;
+use self::leftovers::Leftovers;
 use self::operation::Operation as Coordination;
 #[cfg(feature = "sim")]
 pub(crate) use self::rows::{load as held, object_key, placed_at};
-use self::transfer::Pull;
+use self::transfer::{Pull, Wanted, Whole};
 use self::trees::SliceTree;
 use crate::causality::{HybridClock, Issuer, SiblingSet};
 use crate::config::Config;
@@ -179,9 +181,10 @@ pub struct Shard<S> {
     delivery: Delivery,
     /// Writes that wait until the one before them at the same key has been stored. The first one has the turn.
     turns: BTreeMap<Key, VecDeque<RequestId>>,
-    /// Slices of which this store holds all that the node owns, durably.
-    synced: BTreeSet<Slice>,
+    /// Slices of which this store holds all that the node owns, durably, and under which layouts.
+    synced: BTreeMap<Slice, Whole>,
     pulls: BTreeMap<Slice, Pull>,
+    leftovers: Leftovers,
     collection: Collection,
     holds_data: bool,
     trees: BTreeMap<Slice, SliceTree>,
@@ -226,6 +229,7 @@ impl<S: Storage> Shard<S> {
             turns: BTreeMap::new(),
             synced: rows.synced,
             pulls: BTreeMap::new(),
+            leftovers: Leftovers::default(),
             collection: Collection::new(rows.marks, now),
             holds_data: rows.holds_data,
             broken: rows.trees.iter().filter(|(_, tree)| !tree.is_whole()).map(|(slice, _)| *slice).collect(),
@@ -273,7 +277,7 @@ impl<S: Storage> Shard<S> {
             return self.reject(from, "a message for a slice of another shard");
         }
         match message {
-            ShardMessage::Read { request, layout, key } => self.serve_read(from, request, layout, &key),
+            ShardMessage::Read { request, layout, under, key } => self.serve_read(from, request, layout, under, &key),
             ShardMessage::Write { request, layout, key, set, fresh } => {
                 self.serve_write(from, request, layout, &key, &set, fresh);
             }
@@ -291,10 +295,15 @@ impl<S: Storage> Shard<S> {
             }
             ShardMessage::Forward { request, hops, body } => self.on_forward(from, request, hops, body),
             ShardMessage::ForwardAnswer { request, reply } => self.on_forward_answer(from, request, *reply),
-            ShardMessage::Pull { request, layout, after, bare } => {
-                self.serve_pull(from, slice, request, layout, after, bare);
+            ShardMessage::Pull { request, layout, under, since, after, bare } => {
+                let wanted = Wanted { under, since, after, bare };
+                self.serve_pull(from, slice, request, layout, wanted);
             }
             ShardMessage::Pulled { request, result } => self.on_pulled(from, slice, request, result),
+            ShardMessage::Leftovers { request, layout, entries } => {
+                self.serve_leftovers(from, slice, request, layout, &entries);
+            }
+            ShardMessage::LeftoversAnswer { request, result } => self.on_leftovers_answer(from, slice, request, result),
             ShardMessage::Collection(message) => self.on_collection(from, slice, message),
             ShardMessage::Exchange(ExchangeMessage::Ask { request, layout, question }) => {
                 self.serve_exchange(from, slice, request, layout, &question);
@@ -308,7 +317,7 @@ impl<S: Storage> Shard<S> {
     fn on_control(&mut self, event: ToShard) {
         match event {
             ToShard::Picture(picture) => self.on_picture(picture),
-            ToShard::Founded => self.start.slices.clone().into_iter().for_each(|slice| self.become_synced(slice, 0)),
+            ToShard::Founded(layout) => self.begin_whole(layout),
             ToShard::Entered => self.enter_cluster(),
             ToShard::Reborn { actor, boot } => self.begin_life(actor, boot),
         }
@@ -321,16 +330,24 @@ impl<S: Storage> Shard<S> {
             if self.holds_data {
                 self.tell(FromShard::HoldsData);
             }
-            for slice in self.synced.clone() {
-                let (cluster, actor) = (picture.cluster, self.start.actor);
-                self.tell(FromShard::Synced { cluster, actor, slice, objects: 0 });
+            for (slice, whole) in self.synced.clone() {
+                let (cluster, actor, layout) = (picture.cluster, self.start.actor, whole.at);
+                self.tell(FromShard::Synced { cluster, actor, slice, layout, objects: 0 });
             }
         }
-        if before.as_ref().is_none_or(|before| before.rings.id != picture.rings.id) {
-            self.exchanges.forget_layout();
+        let has_changed =
+            |slice: Slice| before.as_ref().is_none_or(|before| before.rings.differs(&picture.rings, slice));
+        let changed: BTreeSet<Slice> = Slice::all().filter(|slice| has_changed(*slice)).collect();
+        if !changed.is_empty() {
+            if before.as_ref().is_none_or(|before| before.rings.id != picture.rings.id) {
+                self.exchanges.forget_layout();
+                self.restart_pulls();
+                self.look_for_leftovers();
+            }
             self.restart_heals();
-            self.restart_rounds();
+            self.restart_rounds(&changed);
             self.begin_pulls();
+            self.tell_moved();
         } else if let Some(before) = before.filter(|before| before.down != picture.down) {
             self.review_rounds(&before.down.symmetric_difference(&picture.down).cloned().collect());
             self.begin_pulls();
@@ -348,7 +365,7 @@ impl<S: Storage> Shard<S> {
                     self.on_answer(&me, request, result);
                 }
                 Then::Leased { slice, upto } => self.on_leased(slice, upto),
-                Then::Synced { slice, objects } => self.on_synced(slice, objects),
+                Then::Synced { slice, whole, objects } => self.on_synced(slice, whole, objects),
             }
         }
         self.effects.cause = None;
@@ -370,6 +387,7 @@ impl<S: Storage> Shard<S> {
         self.exchanges_on_time();
         self.heals_on_time();
         self.delivery_on_time();
+        self.leftovers_on_time();
     }
 
     /// Asks for the next wake-up.
@@ -379,7 +397,8 @@ impl<S: Storage> Shard<S> {
         let heal = self.heals.values().map(Heal::due).min();
         let (rebuild, exchange, delivery) = (self.rebuild_due(), self.exchanges.next_due(), self.delivery.due());
         let collection = self.picture.as_ref().and_then(|_| self.collection.next_wake());
-        let dues = [operation, pull, heal, rebuild, exchange, delivery, collection];
+        let leftovers = self.leftovers.due();
+        let dues = [operation, pull, heal, rebuild, exchange, delivery, collection, leftovers];
         if let Some(at) = dues.into_iter().flatten().min() {
             self.effects.push(Output::Wake { at: at.max(self.effects.now) });
         }

@@ -12,8 +12,9 @@ use crate::config::Strategy;
 use crate::error::RequestError;
 use crate::event::{EventKind, OperationKind};
 use crate::hash::Position;
-use crate::id::RequestId;
+use crate::id::{NodeId, RequestId};
 use crate::message::ShardMessage;
+use crate::node::Picture;
 use crate::planted::PlantedBug;
 use crate::storage::{Storage, StorageError};
 
@@ -70,7 +71,7 @@ impl<S: Storage> Shard<S> {
     fn success(&mut self, id: RequestId, set: SiblingSet, seen: &VersionVector) -> Success {
         let picture = self.picture.clone().expect("requests come after the picture");
         let operation = self.operations.get_mut(&id).expect("it is under way");
-        let key = operation.request.key.clone();
+        let (key, kind) = (operation.request.key.clone(), operation.request.kind());
         let at = Position::of(&key);
         let answers = operation.round().map(|round| round.answers(View::new(&picture, at))).unwrap_or_default();
         let actors: Vec<_> = set.context().iter().map(|span| span.actor).collect();
@@ -81,7 +82,7 @@ impl<S: Storage> Shard<S> {
         Success {
             context: causality::encode(&picture.secret, &key, seen),
             coordinator: self.start.node.clone(),
-            replicas: picture.rings.all.preference_list(at).primaries().to_vec(),
+            replicas: shown_owners(&picture, at, kind).to_vec(),
             answers,
             layout_version: picture.rings.id.version,
             issuers,
@@ -101,7 +102,7 @@ impl<S: Storage> Shard<S> {
         let (needed, primaries, answers) = (round.needed(view), round.needs.primaries, round.answers(view));
         let by = answers.successful.clone();
         self.effects.detail_as_cause(|| EventKind::QuorumMissed { operation: kind, key, by, needed });
-        let replicas = picture.rings.all.preference_list(at).primaries().to_vec();
+        let replicas = shown_owners(&picture, at, kind).to_vec();
         let write = kind != OperationKind::Get;
         if write && self.operations[&id].disk_full {
             return self.end(id, Err(RequestError::Storage(StorageError::Full)));
@@ -117,13 +118,12 @@ impl<S: Storage> Shard<S> {
         let picture = self.picture.clone().expect("requests come after the picture");
         let (key, layout) = (operation.request.key, picture.rings.id);
         let at = Position::of(&key);
-        let owners = picture.rings.all.preference_list(at).primaries();
         self.effects.cause = operation.cause;
         let merged = round.merged();
         for (replica, set) in round.into_sets() {
             // Names of old requests may differ, for each store forgets them by its own clock.
             let is_behind = !set.descends(&merged) || set.live().ne(merged.live());
-            if !is_behind || !owners.contains(&replica) {
+            if !is_behind || !picture.rings.owns(&replica, at) {
                 continue;
             }
             self.effects.event(|| EventKind::Repaired { key: key.clone(), replica: replica.clone() });
@@ -135,4 +135,11 @@ impl<S: Storage> Shard<S> {
             }
         }
     }
+}
+
+/// The owners that people are shown: whom a read asks, and who will have what is written.
+fn shown_owners(picture: &Picture, at: Position, kind: OperationKind) -> &[NodeId] {
+    let rings = &picture.rings;
+    let ring = if kind == OperationKind::Get { &rings.reading(at.slice()).ring } else { rings.ring() };
+    ring.preference_list(at).primaries()
 }

@@ -6,19 +6,21 @@ use super::mint::forgotten_dots;
 use super::{Shard, rows};
 use crate::causality::{Dot, SiblingSet};
 use crate::event::EventKind;
-use crate::hash::Position;
+use crate::hash::{Position, Slice};
 use crate::id::{Key, NodeId, RequestId};
 use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
+use crate::node::FromShard;
 use crate::planted::PlantedBug;
 use crate::storage::{Seq, Storage, StorageError};
 
 impl<S: Storage> Shard<S> {
-    pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, key: &Key) {
-        let result = self.check_layout(layout);
+    pub(super) fn serve_read(&mut self, from: &NodeId, request: RequestId, layout: LayoutId, under: u64, key: &Key) {
+        let at = Position::of(key);
+        let result = self.check_layout(from, layout).and_then(|()| self.check_reading(from, at.slice(), under));
         let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
-        if rings.owns(&self.start.node, Position::of(key)) {
-            let result = result.and_then(|()| self.holds(key));
+        if rings.owns(&self.start.node, at) {
+            let result = result.and_then(|()| self.holds(under, key));
             return self.answer(from, request, key, result);
         }
         // What a node that owns nothing of the key has beyond its hints may be what it owned once: others know better.
@@ -37,13 +39,13 @@ impl<S: Storage> Shard<S> {
         set: &SiblingSet,
         fresh: Dot,
     ) {
-        let result = self.check_layout(layout).and_then(|()| self.merge_fresh(key, set, fresh));
+        let result = self.check_layout(from, layout).and_then(|()| self.merge_fresh(key, set, fresh));
         self.answer(from, request, key, result);
     }
 
     /// Nobody waits for the outcome: what fails is repaired by the next read.
     pub(super) fn serve_repair(&mut self, from: &NodeId, layout: LayoutId, key: &Key, set: &SiblingSet) {
-        match self.check_layout(layout).and_then(|()| self.merge(key, set).map_err(Refusal::Storage)) {
+        match self.check_layout(from, layout).and_then(|()| self.merge(key, set).map_err(Refusal::Storage)) {
             Ok(_) => self.bring_up_if_it_shows_dead(from, key, set),
             Err(Refusal::Storage(error)) => {
                 self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
@@ -52,20 +54,35 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    pub(super) fn check_layout(&mut self, named: LayoutId) -> Result<(), Refusal> {
+    /// The fence of writes, and of all that follows from them: whoever acts under another layout is refused, so that nobody
+    /// gathers votes of the older one once its successor is acknowledged here.
+    pub(super) fn check_layout(&mut self, from: &NodeId, named: LayoutId) -> Result<(), Refusal> {
         let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
-        if rings.id == named {
+        if rings.id == named || (self.has_bug(PlantedBug::FenceLate) && rings.knows(named)) {
             return Ok(());
         }
-        let (named, own) = (named.version, rings.id.version);
-        let layout = rings.layout.clone();
-        self.effects.event(|| EventKind::LayoutRefused { named, own });
-        Err(Refusal::Layout(layout))
+        self.refuse_layout(from, named.version, rings.id.version)
     }
 
-    fn holds(&mut self, key: &Key) -> Result<Answer, Refusal> {
+    /// The fence of reads: who has moved on reads under nothing older any more.
+    fn check_reading(&mut self, from: &NodeId, slice: Slice, under: u64) -> Result<(), Refusal> {
+        let own = self.picture.as_ref().expect("messages come after the picture").rings.reads_under(slice);
+        if under >= own || self.has_bug(PlantedBug::FenceLate) {
+            return Ok(());
+        }
+        self.refuse_layout(from, under, own)
+    }
+
+    fn refuse_layout(&mut self, from: &NodeId, named: u64, own: u64) -> Result<(), Refusal> {
+        self.effects.event(|| EventKind::LayoutRefused { named, own });
+        self.tell(FromShard::LayoutDiffers(from.clone()));
+        Err(Refusal::Layout)
+    }
+
+    fn holds(&mut self, under: u64, key: &Key) -> Result<Answer, Refusal> {
         let set = self.load(key).map_err(Refusal::Storage)?;
-        let synced = self.synced.contains(&Position::of(key).slice()) || self.has_bug(PlantedBug::ReadUnsynced);
+        let slice = Position::of(key).slice();
+        let synced = self.is_synced_under(slice, under) || self.has_bug(PlantedBug::ReadUnsynced);
         Ok(Answer::Holds { set, synced })
     }
 
@@ -97,7 +114,7 @@ impl<S: Storage> Shard<S> {
     /// As [`Self::merge`], where what is held has just been read.
     fn merge_into(&mut self, key: &Key, before: SiblingSet, set: &SiblingSet) -> Result<SiblingSet, StorageError> {
         let slice = Position::of(key).slice();
-        let set = self.strip(slice, &before, set);
+        let set = self.strip(Position::of(key), &before, set);
         if let Some(issuer) = self.issuers.get_mut(&slice) {
             // Whoever knows more of this store's dots than the store does has what it has forgotten.
             if !set.is_empty() {

@@ -48,7 +48,7 @@ pub(super) struct Round {
     /// Its name: what answers an earlier question of the request is no answer to this one.
     pub(super) name: RequestId,
     pub(super) needs: Needs,
-    /// Whom it is asked: the owners, and for a write the settled owners too where a joiner is not settled yet.
+    /// Whom it is asked: the owners under the layout that reads ask, or under all that writes need.
     owners: Vec<NodeId>,
     /// Who was asked to stand in, in that order.
     stand_ins: Vec<StandIn>,
@@ -69,8 +69,8 @@ pub(super) struct Round {
     pub(super) retry_at: Time,
 }
 
-/// How a round stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a round stands, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// The quorum is met.
     Met,
@@ -85,10 +85,8 @@ pub(super) enum Standing {
 pub(super) struct View<'a> {
     pub(super) rings: &'a Rings,
     pub(super) at: Position,
-    /// The owners by the newest ring.
+    /// The owners whom reads ask.
     owners: &'a [NodeId],
-    /// The settled owners.
-    settled: &'a [NodeId],
     pub(super) down: &'a BTreeSet<NodeId>,
     /// This node, which is never down for itself.
     pub(super) me: &'a NodeId,
@@ -97,9 +95,8 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn new(picture: &'a Picture, at: Position) -> Self {
         let rings = &*picture.rings;
-        let owners = rings.all.preference_list(at).primaries();
-        let settled = if rings.is_settled() { owners } else { rings.settled.preference_list(at).primaries() };
-        Self { rings, at, owners, settled, down: &picture.down, me: &picture.me }
+        let owners = rings.reading(at.slice()).ring.preference_list(at).primaries();
+        Self { rings, at, owners, down: &picture.down, me: &picture.me }
     }
 
     fn is_down(&self, node: &NodeId) -> bool {
@@ -108,19 +105,23 @@ impl<'a> View<'a> {
 
     /// Whether fallbacks may stand in: not while owners change, for those of the one layout are not those of the other.
     fn has_fallbacks(&self) -> bool {
-        self.rings.is_settled()
+        self.rings.is_settled(self.at.slice())
     }
 }
 
 impl Round {
     pub(super) fn new(name: RequestId, needs: Needs, patience: Duration, rings: &Rings, at: Position) -> Self {
-        let mut owners = rings.all.preference_list(at).primaries().to_vec();
-        if needs.question == Question::Write && !rings.is_settled() {
-            for node in rings.settled.preference_list(at).primaries() {
+        let mut owners = Vec::new();
+        if needs.question == Question::Write {
+            let all =
+                rings.writing(at.slice()).iter().rev().flat_map(|active| active.ring.preference_list(at).primaries());
+            for node in all {
                 if !owners.contains(node) {
                     owners.push(node.clone());
                 }
             }
+        } else {
+            owners.extend_from_slice(rings.reading(at.slice()).ring.preference_list(at).primaries());
         }
         Self {
             name,
@@ -236,36 +237,29 @@ impl Round {
         self.voted.contains(owner) || (self.needs.sloppy && self.stand_ins.iter().any(by_fallback))
     }
 
-    /// Votes among the owners of the newest ring, for people.
+    /// Votes among the owners whom reads ask, for people.
     pub(super) fn votes(&self, view: View<'_>) -> u8 {
         few(view.owners.iter().filter(|owner| self.is_covered(owner)).count())
     }
 
-    /// Votes needed among the owners of the newest ring, for people.
+    /// Votes needed among the owners whom reads ask, for people.
     pub(super) fn needed(&self, view: View<'_>) -> u8 {
         few(at_most(self.needs.votes, view.owners))
     }
 
-    /// Every ring that must agree: the owners, and for a write the settled owners, so that a read under the layout before
-    /// a join finds it too.
+    /// Whether there is a quorum: of a write under every layout that is still read somewhere.
     pub(super) fn standing(&self, view: View<'_>) -> Standing {
-        let among_all = self.standing_among(view.owners, view);
-        let settled = match self.is_write() {
-            true if view.rings.is_settled() => among_all,
-            true => self.standing_among(view.settled, view),
-            false => Standing::Met,
-        };
-        match (among_all, settled) {
-            (Standing::Met, Standing::Met) if !self.absence_is_sure(view) => {
-                if self.waiting(view).is_empty() {
-                    Standing::Missed
-                } else {
-                    Standing::Open
-                }
-            }
-            (Standing::Met, Standing::Met) => Standing::Met,
-            (Standing::Missed, _) | (_, Standing::Missed) => Standing::Missed,
-            _ => Standing::Open,
+        if self.is_write() {
+            let rings = view.rings.writing(view.at.slice()).iter();
+            let standings =
+                rings.map(|active| self.standing_among(active.ring.preference_list(view.at).primaries(), view));
+            return standings.max().unwrap_or(Standing::Missed);
+        }
+        match self.standing_among(view.owners, view) {
+            Standing::Met if self.absence_is_sure(view) => Standing::Met,
+            Standing::Met if self.waiting(view).is_empty() => Standing::Missed,
+            Standing::Met => Standing::Open,
+            other => other,
         }
     }
 
@@ -329,7 +323,7 @@ impl Round {
 
     /// The next fallbacks of the walk that are not down and were not asked yet.
     pub(super) fn enlist(&mut self, vacancies: Vec<NodeId>, view: View<'_>) -> Vec<StandIn> {
-        let list = view.rings.all.preference_list(view.at);
+        let list = view.rings.ring().preference_list(view.at);
         let free = list.fallbacks().filter(|node| !view.is_down(node) && !self.includes(node));
         let pair = |(target, fallback): (NodeId, &NodeId)| StandIn { fallback: fallback.clone(), target };
         let enlisted: Vec<StandIn> = vacancies.into_iter().zip(free).map(pair).collect();

@@ -14,12 +14,14 @@ use crate::causality::SiblingSet;
 use crate::error::RequestError;
 use crate::error::StandIn;
 use crate::event::{EventKind, OperationKind};
-use crate::hash::Position;
+use crate::hash::{Position, Slice};
 use crate::id::{NodeId, RequestId};
+use crate::layout::LayoutId;
 use crate::message::{Answer, Refusal, ShardMessage};
 use crate::node::FromShard;
 use crate::planted::PlantedBug;
 use crate::storage::{Storage, StorageError};
+use crate::time::Time;
 
 impl<S: Storage> Shard<S> {
     pub(super) fn begin_reading(&mut self, id: RequestId) {
@@ -95,14 +97,15 @@ impl<S: Storage> Shard<S> {
     /// Sends the round's question to these nodes. To this one last: its answer may come at once and end the round.
     fn put_question(&mut self, id: RequestId, nodes: Vec<NodeId>) {
         let now = self.effects.now;
-        let layout = self.picture.as_ref().expect("requests come after the picture").rings.id;
         let Some(operation) = self.operations.get(&id) else { return };
         self.effects.cause = operation.cause;
         let slice = Position::of(&operation.request.key).slice();
+        let rings = &self.picture.as_ref().expect("requests come after the picture").rings;
+        let (layout, under) = (rings.id, rings.reads_under(slice));
         let mut own = None;
         for node in nodes {
             let operation = self.operations.get_mut(&id).expect("it is under way");
-            let Some(question) = operation.question_for(&node, layout, now) else { continue };
+            let Some(question) = operation.question_for(&node, (layout, under), now) else { continue };
             if node == self.start.node {
                 own = Some((question, node));
             } else {
@@ -114,7 +117,9 @@ impl<S: Storage> Shard<S> {
             Some((ShardMessage::Write { request, layout, key, set, fresh }, me)) => {
                 self.serve_write(&me, request, layout, &key, &set, fresh);
             }
-            Some((ShardMessage::Read { request, layout, key }, me)) => self.serve_read(&me, request, layout, &key),
+            Some((ShardMessage::Read { request, layout, under, key }, me)) => {
+                self.serve_read(&me, request, layout, under, &key);
+            }
             _ => {}
         }
     }
@@ -150,7 +155,7 @@ impl<S: Storage> Shard<S> {
             }
             Err(Refusal::HintsFull) => round.refuse(from),
             Err(Refusal::Sealed) => return self.on_sealed_dot(id),
-            Err(Refusal::Layout(theirs)) => return self.on_layout_refusal(from, id, theirs),
+            Err(Refusal::Layout) => return self.on_layout_refusal(id),
             Err(Refusal::CoveredDot(held)) => return self.on_covered_dot(from, id, &held),
         }
         self.advance(id);
@@ -163,11 +168,11 @@ impl<S: Storage> Shard<S> {
         let picture = self.picture.as_ref().expect("answers come after the picture");
         let key = &self.operations[&id].request.key;
         let at = Position::of(key);
-        if picture.rings.all.preference_list(at).primaries().contains(from) {
+        if picture.rings.owns(from, at) {
             return Ok(Answer::Holds { set, synced });
         }
         let held = rows::load(&self.storage, key).map_err(Refusal::Storage)?;
-        Ok(Answer::Holds { set: self.strip(at.slice(), &held, &set).into_owned(), synced })
+        Ok(Answer::Holds { set: self.strip(at, &held, &set).into_owned(), synced })
     }
 
     fn note_vote(&mut self, from: &NodeId, id: RequestId) {
@@ -183,23 +188,12 @@ impl<S: Storage> Shard<S> {
     }
 
     /// One of the two has yet to learn a layout; the control planes see to it, and the question is asked again.
-    fn on_layout_refusal(&mut self, from: &NodeId, id: RequestId, theirs: crate::layout::Layout) {
-        self.exchange_layout(from, theirs);
+    fn on_layout_refusal(&mut self, id: RequestId) {
         let soon = self.effects.now + RETRY_SOON;
         if let Some(round) = self.operations.get_mut(&id).and_then(Coordination::round) {
             round.retry_at = round.retry_at.min(soon);
             self.reschedule(id);
         }
-    }
-
-    pub(super) fn exchange_layout(&mut self, from: &NodeId, theirs: crate::layout::Layout) {
-        let ours = &self.picture.as_ref().expect("answers come after the picture").rings.layout;
-        let event = if ours.clone().merge(&theirs) {
-            FromShard::LayoutSeen(theirs)
-        } else {
-            FromShard::PeerBehind(from.clone())
-        };
-        self.tell(event);
     }
 
     /// A replica holds a set in which our fresh dot is superseded. If it knows dots of this store that this process never
@@ -315,10 +309,12 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// The layout has changed: every round begins again, under the new one. Merging twice is merging once, so no answer is
+    /// These slices are routed in another way: their rounds begin again. Merging twice is merging once, so no answer is
     /// lost.
-    pub(super) fn restart_rounds(&mut self) {
-        let ids: Vec<RequestId> = self.operations.keys().copied().collect();
+    pub(super) fn restart_rounds(&mut self, changed: &BTreeSet<Slice>) {
+        let concerned = |operation: &Coordination| changed.contains(&Position::of(&operation.request.key).slice());
+        let operations = self.operations.iter().filter(|(_, operation)| concerned(operation));
+        let ids: Vec<RequestId> = operations.map(|(id, _)| *id).collect();
         for id in ids {
             let Some(operation) = self.operations.get_mut(&id) else { continue };
             if operation.is_replied()
@@ -377,17 +373,12 @@ impl<S: Storage> Shard<S> {
 
 impl Coordination {
     /// What this node is asked in the round under way, and that it is asked now.
-    fn question_for(
-        &mut self,
-        node: &NodeId,
-        layout: crate::layout::LayoutId,
-        now: crate::time::Time,
-    ) -> Option<ShardMessage> {
+    fn question_for(&mut self, node: &NodeId, (layout, under): (LayoutId, u64), now: Time) -> Option<ShardMessage> {
         let key = self.request.key.clone();
         match &mut self.stage {
             Stage::Reading(round) => {
                 round.note_asked(node, now);
-                Some(ShardMessage::Read { request: round.name, layout, key })
+                Some(ShardMessage::Read { request: round.name, layout, under, key })
             }
             Stage::Writing { round, write } => {
                 round.note_asked(node, now);

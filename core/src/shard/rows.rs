@@ -5,7 +5,7 @@
 //! its place and its content. That finds any change of one byte for sure and any other with a chance of 2^-64 to miss it.
 //! It is no defence against whoever can write to the disk.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::Start;
 use super::collection::Marks;
+use super::transfer::Whole;
 use super::trees::SliceTree;
 use crate::causality::{Issuer, SiblingSet};
 use crate::hash::{Position, Slice, StableHasher};
@@ -29,7 +30,7 @@ use crate::wire;
 /// What the store remembers of the slices of a shard.
 pub(super) struct Rows {
     pub(super) issuers: BTreeMap<Slice, Issuer>,
-    pub(super) synced: BTreeSet<Slice>,
+    pub(super) synced: BTreeMap<Slice, Whole>,
     pub(super) marks: BTreeMap<Slice, Marks>,
     pub(super) trees: BTreeMap<Slice, SliceTree>,
     pub(super) holds_data: bool,
@@ -37,7 +38,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn read<S: Storage>(storage: &S, start: &Start, now: Time) -> Result<Self, StartError> {
-        let (issuers, synced) = (BTreeMap::new(), BTreeSet::new());
+        let (issuers, synced) = (BTreeMap::new(), BTreeMap::new());
         let (marks, trees) = (BTreeMap::new(), BTreeMap::new());
         let mut rows = Self { issuers, synced, marks, trees, holds_data: false };
         for &slice in &start.slices {
@@ -48,9 +49,10 @@ impl Rows {
             };
             rows.issuers.insert(slice, Issuer::resume(start.actor, leased));
             if let Some(row) = storage.get(Space::Meta, synced_key(slice).as_bytes())?
-                && row == start.actor.0.to_be_bytes()[..]
+                && let Ok((actor, whole)) = postcard::from_bytes::<(ActorId, Whole)>(&row)
+                && actor == start.actor
             {
-                rows.synced.insert(slice);
+                rows.synced.insert(slice, whole);
             }
             if let Some(row) = storage.get(Space::Meta, &marks_key(slice))? {
                 let marks = postcard::from_bytes(&row).map_err(|_| StartError::Row("shard/floor"))?;
@@ -87,8 +89,9 @@ pub(super) fn put_lease(batch: &mut Batch, slice: Slice, actor: ActorId, upto: u
 }
 
 /// Marks a slice as synced in the life of this actor: a store that gets another one holds no slice for whole any more.
-pub(super) fn put_synced(batch: &mut Batch, slice: Slice, actor: ActorId) {
-    batch.put(Space::Meta, synced_key(slice).into_bytes(), actor.0.to_be_bytes().to_vec());
+pub(super) fn put_synced(batch: &mut Batch, slice: Slice, actor: ActorId, whole: Whole) {
+    let row = postcard::to_allocvec(&(actor, whole)).expect("every row has a stored form");
+    batch.put(Space::Meta, synced_key(slice).into_bytes(), row);
 }
 
 pub(super) fn remove_synced(batch: &mut Batch, slice: Slice) {

@@ -53,9 +53,9 @@ impl<S: Storage> Shard<S> {
             return;
         }
         let sealed = self.collection.marks.get(&slice).is_some_and(|marks| marks.sealed.descends(&upto));
-        let result = self.check_layout(layout).and_then(|()| {
+        let result = self.check_layout(from, layout).and_then(|()| {
             // A store that was restored has forgotten its seal.
-            if self.synced.contains(&slice) && sealed { Ok(()) } else { Err(Refusal::NotSynced) }
+            if self.may_collect(slice) && sealed { Ok(()) } else { Err(Refusal::NotSynced) }
         });
         if let Err(refusal) = result {
             return self.post(from, slice, CollectionMessage::Compared { request, result: Err(refusal) });
@@ -88,7 +88,7 @@ impl<S: Storage> Shard<S> {
         let (_, end) = rows::bounds(slice);
         let limit = PageLimit { rows: limits::COLLECTION_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
-        let ring = &picture.rings.all;
+        let ring = picture.rings.ring();
         let floor = self.floor(slice);
         let result = match rows::scan(&self.storage, &survey.from, end, limit) {
             Ok(page) => {

@@ -1,9 +1,10 @@
-//! A new owner pulls what it owns, slice by slice, page by page, from the settled owners; they keep serving meanwhile.
-//! Pages are merged, never put in place of what is there, so a page may come twice and a pull may begin again.
+//! A new owner pulls what it will own, slice by slice, page by page, from the owners whom reads ask; they keep serving
+//! meanwhile. Pages are merged, never put in place of what is there, so a page may come twice and a pull may begin again.
+//! What the node has owned all the time it does not pull.
 //!
-//! A slice is synced once, of every arc of it, so many settled owners have given all they hold that any earlier write
-//! quorum, and any earlier read quorum, has one of them. Each of them has acknowledged a layout with the joiner when it
-//! gives: from then on it refuses requests that do not count the joiner in.
+//! A slice is synced once, of every arc that is new, so many of those owners have given all they hold that any earlier
+//! write quorum, and any earlier read quorum, has one of them. Each of them has acknowledged the newest layout when it
+//! gives: from then on it refuses requests that do not count the new owner in.
 //!
 //! Owners that lost their data one after the other may wait for each other. Once nobody else is left to ask, they give each
 //! other what they have: of an acknowledged write at most a write quorum less one store lost its copy, so some owner has
@@ -12,6 +13,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::barrier::Then;
 use super::collection::{Collection, Marks};
@@ -24,6 +27,7 @@ use crate::layout::LayoutId;
 use crate::limits;
 use crate::message::{Refusal, ShardMessage, TransferPage};
 use crate::node::{FromShard, Picture};
+use crate::planted::PlantedBug;
 use crate::storage::{Batch, PageLimit, Storage};
 use crate::time::Time;
 
@@ -32,12 +36,38 @@ const PULLS_MAX: usize = 4;
 /// Until a page that did not come is asked for again.
 const PAGE_TIMEOUT: Duration = Duration::from_millis(1_000);
 
+/// Under which layouts this store holds all that the node owns of a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Whole {
+    /// The first one.
+    pub(super) since: LayoutId,
+    /// The last one.
+    pub(super) at: LayoutId,
+}
+
+/// What a new owner asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// The version under whose owners it pulls.
+    pub(super) under: u64,
+    /// Since when it has held what it owned.
+    pub(super) since: Option<LayoutId>,
+    /// Where the page begins.
+    pub(super) after: Option<(Position, Key)>,
+    /// Whether a store that has not pulled everything itself is to give what it has.
+    pub(super) bare: bool,
+}
+
 /// A slice that is being pulled.
 #[derive(Clone, Debug)]
 pub(super) struct Pull {
-    /// Settled owners that have given all they hold.
+    /// The version under whose owners it is pulled.
+    under: u64,
+    /// The layout since which this store holds what it has owned under all.
+    since: Option<LayoutId>,
+    /// Owners that have given all they hold.
     done: BTreeSet<NodeId>,
-    /// Settled owners that are not synced themselves, when they were asked last.
+    /// Owners that were not synced themselves when they were asked last.
     unsynced: BTreeSet<NodeId>,
     /// Those of them that have given all they have, which is less than all they own.
     bare: BTreeSet<NodeId>,
@@ -59,9 +89,11 @@ pub(super) struct Pull {
 }
 
 impl Pull {
-    fn new(due: Option<Time>) -> Self {
+    fn new(under: u64, since: Option<LayoutId>, due: Option<Time>) -> Self {
         let (done, unsynced, bare, floors) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         Self {
+            under,
+            since,
             done,
             unsynced,
             bare,
@@ -78,6 +110,14 @@ impl Pull {
 
     pub(super) const fn due(&self) -> Option<Time> {
         self.due
+    }
+
+    pub(super) const fn under(&self) -> u64 {
+        self.under
+    }
+
+    pub(super) const fn since(&self) -> Option<LayoutId> {
+        self.since
     }
 }
 
@@ -122,15 +162,65 @@ impl<S: Storage> Shard<S> {
         self.barrier.forget_synced();
     }
 
-    /// Starts pulls for slices that are not synced, a few at a time.
+    /// Whether this store holds all that the node owns of a slice under the newest layout.
+    pub(super) fn is_whole(&self, slice: Slice) -> bool {
+        let newest = self.picture.as_ref().map(|picture| picture.rings.id);
+        self.synced.get(&slice).is_some_and(|whole| Some(whole.at) == newest)
+    }
+
+    /// Whether this store has held all of a position since the node owned it.
+    pub(super) fn has_seen_all(&self, at: Position) -> bool {
+        let (Some(picture), Some(whole)) = (&self.picture, self.synced.get(&at.slice())) else { return false };
+        whole.at == picture.rings.id || picture.rings.keeps(&picture.me, whole.at, at)
+    }
+
+    /// Whether this store held all that the node owned of a slice under a version, and has missed nothing since.
+    pub(super) fn is_synced_under(&self, slice: Slice, version: u64) -> bool {
+        let Some(picture) = &self.picture else { return false };
+        self.synced.get(&slice).is_some_and(|whole| {
+            (whole.since.version..=whole.at.version).contains(&version) && picture.rings.knows(whole.at)
+        })
+    }
+
+    /// This store begins a cluster.
+    pub(super) fn begin_whole(&mut self, layout: LayoutId) {
+        let whole = Whole { since: layout, at: layout };
+        for slice in self.start.slices.clone() {
+            self.write_whole(slice, whole, None, 0);
+        }
+    }
+
+    /// There is a newer layout: what was pulled under the one before must be given by those who acknowledge this one.
+    pub(super) fn restart_pulls(&mut self) {
+        self.pulls.clear();
+        self.barrier.forget_synced();
+    }
+
+    /// Starts pulls for slices that are not synced, a few at a time. Where nothing is new there is nothing to pull.
     pub(super) fn begin_pulls(&mut self) {
         let now = self.effects.now;
+        let Some(picture) = self.picture.clone().filter(|picture| !picture.rings.layout().is_empty()) else { return };
+        let rings = &picture.rings;
         for slice in self.start.slices.clone() {
-            if self.pulls.len() >= PULLS_MAX {
-                return;
+            if self.is_whole(slice) {
+                continue;
             }
-            if !self.synced.contains(&slice) && !self.pulls.contains_key(&slice) {
-                self.pulls.insert(slice, Pull::new(Some(now)));
+            let under = rings.reads_under(slice);
+            let since = self.synced.get(&slice).map(|whole| whole.at).filter(|at| rings.knows(*at));
+            match self.pulls.get_mut(&slice) {
+                // The slice is read under a newer version now, and pulled under that one from now on.
+                Some(pull) if pull.under != under && pull.due.is_some() => *pull = Pull::new(under, since, Some(now)),
+                Some(_) => {}
+                None => {
+                    let pull = Pull::new(under, since, Some(now));
+                    let is_needed = !missing_sources(&picture, slice, &pull).is_empty();
+                    if !is_needed || self.pulls.values().filter(|pull| pull.due.is_some()).count() < PULLS_MAX {
+                        self.pulls.insert(slice, pull);
+                    }
+                    if !is_needed {
+                        self.become_synced(slice, 0);
+                    }
+                }
             }
         }
     }
@@ -155,7 +245,7 @@ impl<S: Storage> Shard<S> {
         let request = self.new_request();
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
         pull.due = Some(due);
-        let missing = missing_sources(&picture, slice, &pull.done, &pull.bare);
+        let missing = missing_sources(&picture, slice, pull);
         if missing.is_empty() {
             let objects = pull.objects;
             return self.become_synced(slice, objects);
@@ -175,21 +265,29 @@ impl<S: Storage> Shard<S> {
         }
         pull.asked = Some((source.clone(), request));
         pull.asked_bare = bare;
-        let (layout, after) = (picture.rings.id, pull.after.clone());
-        self.send(source, slice, ShardMessage::Pull { request, layout, after, bare });
+        let (layout, under, since, after) = (picture.rings.id, pull.under, pull.since, pull.after.clone());
+        self.send(source, slice, ShardMessage::Pull { request, layout, under, since, after, bare });
     }
 
     /// Remembers durably that this store holds all that this node owns of the slice.
-    pub(super) fn become_synced(&mut self, slice: Slice, objects: u64) {
-        let mut batch = Batch::default();
-        rows::put_synced(&mut batch, slice, self.start.actor);
+    fn become_synced(&mut self, slice: Slice, objects: u64) {
+        let Some(at) = self.picture.as_ref().map(|picture| picture.rings.id) else { return };
+        let Some(pull) = self.pulls.get_mut(&slice) else { return };
+        pull.due = None;
+        // Whoever has pulled everything holds nothing of what only owners of before had.
+        let since = pull.since.and_then(|_| self.synced.get(&slice)).map_or(at, |whole| whole.since);
         let marks = self.marks_of_givers(slice);
+        self.write_whole(slice, Whole { since, at }, marks, objects);
+    }
+
+    fn write_whole(&mut self, slice: Slice, whole: Whole, marks: Option<Marks>, objects: u64) {
+        let mut batch = Batch::default();
+        rows::put_synced(&mut batch, slice, self.start.actor, whole);
         if let Some(marks) = &marks {
             rows::put_marks(&mut batch, slice, marks);
         }
         if let Ok(seq) = self.apply(batch) {
-            self.pulls.entry(slice).or_insert_with(|| Pull::new(None)).due = None;
-            self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, objects });
+            self.barrier.wait(seq, self.effects.cause, Then::Synced { slice, whole, objects });
             if let Some(marks) = marks {
                 self.collection.marks.insert(slice, marks);
                 self.begin_sweep(slice);
@@ -212,15 +310,16 @@ impl<S: Storage> Shard<S> {
     }
 
     /// The mark is durable: from now on this store answers for the slice.
-    pub(super) fn on_synced(&mut self, slice: Slice, objects: u64) {
+    pub(super) fn on_synced(&mut self, slice: Slice, whole: Whole, objects: u64) {
         self.pulls.remove(&slice);
-        self.synced.insert(slice);
+        self.synced.insert(slice, whole);
         // Before the first picture there is nobody to tell; the first one has it told.
         if let Some(cluster) = self.picture.as_ref().map(|picture| picture.cluster) {
-            let actor = self.start.actor;
-            self.tell(FromShard::Synced { cluster, actor, slice, objects });
+            let (actor, layout) = (self.start.actor, whole.at);
+            self.tell(FromShard::Synced { cluster, actor, slice, layout, objects });
         }
         self.begin_pulls();
+        self.look_for_leftovers();
     }
 
     /// The giving side: a page of what the asker owns of the slice.
@@ -230,43 +329,41 @@ impl<S: Storage> Shard<S> {
         slice: Slice,
         request: RequestId,
         layout: LayoutId,
-        after: Option<(Position, Key)>,
-        bare: bool,
+        wanted: Wanted,
     ) {
-        let result = self.check_layout(layout).and_then(|()| {
-            if !bare && !self.synced.contains(&slice) {
-                return Err(Refusal::NotSynced);
-            }
-            self.page_for(from, slice, after)
+        let result = self.check_layout(from, layout).and_then(|()| {
+            let is_needed = self.is_needed_under(slice, wanted.under);
+            let gives =
+                wanted.bare || self.is_synced_under(slice, wanted.under) || self.has_bug(PlantedBug::ReadUnsynced);
+            if is_needed && gives { self.page_for(from, slice, &wanted) } else { Err(Refusal::NotSynced) }
         });
         self.send_once_durable(from.clone(), slice, ShardMessage::Pulled { request, result });
     }
 
-    fn page_for(
-        &mut self,
-        asker: &NodeId,
-        slice: Slice,
-        after: Option<(Position, Key)>,
-    ) -> Result<TransferPage, Refusal> {
+    /// Whether writes still need the owners under a version: if not, what they hold may be long deleted, and the deletion
+    /// forgotten by those who own it now.
+    fn is_needed_under(&self, slice: Slice, version: u64) -> bool {
+        let rings = &self.picture.as_ref().expect("messages come after the picture").rings;
+        rings.writing(slice).iter().any(|active| active.id.version == version)
+    }
+
+    fn page_for(&mut self, asker: &NodeId, slice: Slice, wanted: &Wanted) -> Result<TransferPage, Refusal> {
         let picture = self.picture.clone().expect("messages come after the picture");
         let (first, end) = rows::bounds(slice);
-        let from = match &after {
+        let from = match &wanted.after {
             Some((at, key)) if at.slice() == slice => rows::place_after(&rows::placed(*at, key)),
             _ => first.to_vec(),
         };
         let end = end.as_ref().map(<[u8; 8]>::as_slice);
         let limit = PageLimit { rows: limits::PAGE_ROWS_MAX, bytes: limits::PAGE_BYTES_MAX };
         let page = rows::scan(&self.storage, &from, end, limit).map_err(Refusal::Storage)?;
-        // What this node owned once and owns no more may be long deleted, and the deletion forgotten by those who own it.
-        let is_shared = |at| {
-            picture.rings.owns(&picture.me, at) && picture.rings.all.preference_list(at).primaries().contains(asker)
-        };
+        let is_shared = |at| picture.rings.gives(&picture.me, wanted.under, asker, wanted.since, at);
         let damaged = page.damaged.iter().any(|key| is_shared(Position::of(key)));
         page.damaged.iter().for_each(|key| self.begin_heal(key));
         let next = page.next.as_deref().and_then(rows::place_before);
         let found = page.found.into_iter().filter(|object| is_shared(object.at));
         let objects = found.map(|object| (object.key, object.set)).collect();
-        let synced = self.synced.contains(&slice);
+        let synced = self.is_synced_under(slice, wanted.under);
         Ok(TransferPage { objects, next, damaged, synced, floor: self.floor(slice) })
     }
 
@@ -291,32 +388,43 @@ impl<S: Storage> Shard<S> {
                     pull.unsynced.insert(from.clone());
                 }
                 match refusal {
-                    Refusal::Layout(theirs) => self.exchange_layout(from, theirs),
+                    // The two tell each other, and it is asked again.
+                    Refusal::Layout => {}
                     // Another owner may have it; this one is asked again later.
                     Refusal::NotSynced
                     | Refusal::HintsFull
                     | Refusal::Storage(_)
                     | Refusal::CoveredDot(_)
-                    | Refusal::Sealed => {
-                        pull.asked = None;
-                        pull.passed = Some(from.clone());
-                        pull.after = None;
-                        pull.damaged = false;
-                        pull.due = Some(now + PAGE_TIMEOUT);
-                    }
+                    | Refusal::Sealed => self.ask_another(from, slice),
                 }
             }
         }
     }
 
+    /// Asks the next owner in line, after a while, and this one again later, from the beginning.
+    fn ask_another(&mut self, than: &NodeId, slice: Slice) {
+        let due = self.effects.now + PAGE_TIMEOUT;
+        let Some(pull) = self.pulls.get_mut(&slice) else { return };
+        pull.asked = None;
+        pull.passed = Some(than.clone());
+        pull.after = None;
+        pull.damaged = false;
+        pull.due = Some(due);
+    }
+
     fn take_page(&mut self, from: &NodeId, slice: Slice, page: TransferPage) {
+        // What the giver could not read is not dead for that.
+        let is_whole = page.synced && !self.pulls.get(&slice).is_some_and(|pull| pull.asked_bare);
+        if is_whole && !page.floor.descends(&self.floor(slice)) {
+            // What it shows may be long dead, and it does not know. It is told, and asked again.
+            self.bring_up(from, slice, &page.floor);
+            return self.ask_another(from, slice);
+        }
         let given: BTreeMap<&Key, &SiblingSet> = page.objects.iter().map(|(key, set)| (key, set)).collect();
         let span = self.span_of(slice, &page);
         let merged = page.objects.iter().try_for_each(|(key, set)| self.merge(key, set).map(|_| ()));
-        // What the giver could not read is not dead for that.
-        let is_whole = page.synced && !self.pulls.get(&slice).is_some_and(|pull| pull.asked_bare);
         let floor = if page.damaged || !is_whole { Floor::new() } else { page.floor.clone() };
-        if let Err(error) = merged.and_then(|()| self.bury_missing(from, span, &given, &floor)) {
+        if let Err(error) = merged.and_then(|()| self.bury_missing(from, slice, span, &given, &floor)) {
             // The page is asked for again.
             self.effects.event(|| EventKind::StorageFailed { reason: alloc::format!("{error}") });
             return;
@@ -331,10 +439,7 @@ impl<S: Storage> Shard<S> {
             pull.asked = None;
             if core::mem::take(&mut pull.damaged) {
                 // It has not given all: others are asked, and it is asked again, once it has healed what it could not read.
-                pull.passed = Some(from.clone());
-                pull.after = None;
-                pull.due = Some(self.effects.now + PAGE_TIMEOUT);
-                return;
+                return self.ask_another(from, slice);
             }
             if is_whole {
                 pull.done.insert(from.clone());
@@ -359,23 +464,24 @@ impl<S: Storage> Shard<S> {
     }
 }
 
-/// The settled owners that could still give something needed: none once every arc of the slice has enough of them in
-/// `done`, or all of them have given, those in `bare` what little they had: who is not synced has lost data, and of every
-/// acknowledged write fewer stores than a write quorum may have. Arcs of the slice that this node does not own are counted
-/// in, which costs a question and spares a case.
-fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>, bare: &BTreeSet<NodeId>) -> Vec<NodeId> {
+/// The owners that could still give something needed: none once every arc that is new has enough of them in `done`, or all
+/// of them have given, those in `bare` what little they had: who is not synced has lost data, and of every acknowledged
+/// write fewer stores than a write quorum may have.
+fn missing_sources(picture: &Picture, slice: Slice, pull: &Pull) -> Vec<NodeId> {
     let replication = picture.config.replication;
     let (r, w) = (usize::from(replication.r.get()), usize::from(replication.w.get()));
-    let mut missing = Vec::new();
     let rings = &picture.rings;
-    let owns_some = arcs(&rings.all, slice).any(|(_, primaries)| primaries.contains(&picture.me));
-    for (_, primaries) in arcs(&rings.settled, slice).filter(|_| owns_some) {
+    let me = &picture.me;
+    let is_new = |at: Position| rings.will_own(me, at) && !pull.since.is_some_and(|since| rings.keeps(me, since, at));
+    let mut missing = Vec::new();
+    for at in rings.cuts(slice).into_iter().filter(|at| is_new(*at)) {
+        let primaries = rings.reading(slice).ring.preference_list(at).primaries();
         let owners = primaries.len();
-        let others: Vec<&NodeId> = primaries.iter().filter(|node| **node != picture.me).collect();
+        let others: Vec<&NodeId> = primaries.iter().filter(|node| *node != me).collect();
         let least = r.min(w).min(owners);
         let needed = (owners + 1 - least).min(others.len());
-        let gave = |node: &NodeId| done.contains(node) || bare.contains(node);
-        let is_enough = others.iter().filter(|node| done.contains(**node)).count() >= needed;
+        let gave = |node: &NodeId| pull.done.contains(node) || pull.bare.contains(node);
+        let is_enough = others.iter().filter(|node| pull.done.contains(**node)).count() >= needed;
         if !is_enough && !others.iter().all(|node| gave(node)) {
             missing.extend(others.into_iter().filter(|node| !gave(node)).cloned());
         }
@@ -383,11 +489,4 @@ fn missing_sources(picture: &Picture, slice: Slice, done: &BTreeSet<NodeId>, bar
     missing.sort_unstable();
     missing.dedup();
     missing
-}
-
-/// The arcs that touch a slice, each by its last position in it, with the preference list of its keys.
-pub(super) fn arcs(ring: &crate::ring::Ring, slice: Slice) -> impl Iterator<Item = (Position, &[NodeId])> {
-    let last = core::iter::once(slice.last()).filter(|_| !ring.is_empty());
-    let inside = ring.tokens().iter().map(|token| token.position).filter(move |at| at.slice() == slice);
-    inside.chain(last).map(|at| (at, ring.preference_list(at).primaries()))
 }

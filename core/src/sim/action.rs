@@ -3,6 +3,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct Setting {
     pub repair: Repair,
     /// What concurrent writes become.
     pub strategies: Strategies,
+    /// An owner that has been dead for so long is taken out of the layout; nothing is never.
+    pub evict_after: Option<Duration>,
     /// A bug put in on purpose, which only a build with the feature `planted` carries out: other builds read the schedule
     /// and run it without the bug.
     pub planted: Option<PlantedBug>,
@@ -47,12 +50,13 @@ impl Default for Setting {
             seed: 1,
             nodes: 5,
             replication: Replication::default(),
-            placement: Placement::Tokens(core::num::NonZeroU16::new(8).expect("above zero")),
+            placement: Placement::Tokens(NonZeroU16::new(8).expect("above zero")),
             network: Network::default(),
             sync_max: Duration::from_millis(2),
             timing: Timing::default(),
             repair: Repair::default(),
             strategies: Strategies::default(),
+            evict_after: None,
             planted: None,
             trace: true,
         }
@@ -154,6 +158,40 @@ pub enum ClientOperation {
     },
 }
 
+/// What an operator wants of the layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayoutChange {
+    /// The node that is asked leaves for good, once it has handed over what it holds.
+    Leave,
+    /// Another node is to own nothing any more.
+    Remove {
+        /// Which.
+        node: NodeId,
+    },
+    /// Another node takes the place of one.
+    Replace {
+        /// Who goes.
+        old: NodeId,
+        /// Who comes.
+        new: NodeId,
+    },
+    /// A node gets another share.
+    Weigh {
+        /// Which.
+        node: NodeId,
+        /// How much, relative to the others.
+        weight: NonZeroU16,
+    },
+    /// Back to what was before the change that is under way.
+    Revert,
+    /// These nodes are lost for ever, and with them the majority: go on without asking them.
+    Force {
+        /// Who is lost.
+        lost: Vec<NodeId>,
+    },
+}
+
 /// How a client asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -236,6 +274,13 @@ pub enum Action {
     },
     /// A new node joins through any running one.
     Add,
+    /// An operator asks a node for another layout.
+    Layout {
+        /// Which node is asked.
+        node: NodeId,
+        /// What is wanted.
+        change: LayoutChange,
+    },
     /// Messages pass only within a group; nodes that are in none form one more.
     Partition {
         /// The groups.

@@ -18,7 +18,7 @@ use crate::causality::{self, ContextSecret, Dot};
 use crate::config::Replication;
 use crate::event::{Event, EventKind, OperationKind};
 use crate::id::{ActorId, Key, NodeId, RequestKey, Token};
-use crate::layout::{LayoutId, Rings};
+use crate::layout::{LayoutId, Rings, Role};
 use crate::limits;
 use crate::membership::{ChangeKind, Why};
 use crate::request::{Reply, Success};
@@ -40,6 +40,8 @@ pub(super) struct Checker {
     /// The last layout that was seen, and the names of all that were.
     layout: Option<Arc<Rings>>,
     layouts: BTreeSet<LayoutId>,
+    /// The content of each version that was decided.
+    contents: BTreeMap<(u32, u64), u64>,
     /// Under which names each node has issued dots.
     actors: BTreeSet<(NodeId, ActorId)>,
     /// Repairs so far: after healing there are none any more.
@@ -74,6 +76,7 @@ impl Checker {
             replication,
             layout: None,
             layouts: BTreeSet::new(),
+            contents: BTreeMap::new(),
             actors: BTreeSet::new(),
             repairs: 0,
         }
@@ -150,6 +153,9 @@ impl Checker {
             EventKind::Healed { .. } => Some(Mark::Healed),
             EventKind::Synced { .. } => Some(Mark::Synced),
             EventKind::Hedged { .. } => Some(Mark::Hedged),
+            EventKind::SlicePassed { .. } => Some(Mark::SlicePassed),
+            EventKind::LeftoverDropped { .. } => Some(Mark::LeftoverDropped),
+            EventKind::Left => Some(Mark::Left),
             _ => None,
         };
         if let Some(mark) = mark {
@@ -218,16 +224,25 @@ impl Checker {
         if !self.layouts.insert(rings.id) {
             return;
         }
-        if let Some(detail) = lists::departure(&rings.all) {
+        let LayoutId { epoch, version, hash } = rings.id;
+        if *self.contents.entry((epoch, version)).or_insert(hash) != hash {
+            self.breaks(Invariant::OneContent, now, format!("version {version} of the layout has two contents"));
+        }
+        self.mark(Mark::LayoutDecided);
+        if let Some(detail) = lists::departure(rings.ring()) {
             self.breaks(Invariant::ListsFollowTokens, now, detail);
         }
-        // Two joins that were heard of in different orders make layouts of which neither follows the other.
-        let follows = |before: &&Arc<Rings>| !rings.layout.clone().merge(&before.layout);
-        let before = self.layout.as_ref().filter(follows);
-        if let Some(detail) = before.and_then(|before| lists::gain(&before.all, &rings.all)) {
+        let only_joins = |before: &&Arc<Rings>| {
+            let stays = |(node, role): (&NodeId, &Role)| {
+                rings.layout().role(node).is_some_and(|now| now.zone == role.zone && now.weight == role.weight)
+            };
+            before.id.version + 1 == version && before.layout().roles().all(stays)
+        };
+        let before = self.layout.as_ref().filter(only_joins);
+        if let Some(detail) = before.and_then(|before| lists::gain(before.ring(), rings.ring())) {
             self.breaks(Invariant::JoinsMoveToJoiner, now, detail);
         }
-        if self.layout.as_ref().is_none_or(|before| before.id.version < rings.id.version) {
+        if self.layout.as_ref().is_none_or(|before| before.id < rings.id) {
             self.layout = Some(rings.clone());
         }
     }

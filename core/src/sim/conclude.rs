@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{ClientOperation, RequestOptions};
+use super::host::Host;
 use super::network::HostIndex;
 use super::world::World;
 use super::{Invariant, Verdict, Violation};
@@ -15,6 +16,7 @@ use crate::causality::{Dot, SiblingSet};
 use crate::hash::Position;
 use crate::id::{Key, NodeId};
 use crate::membership::State;
+use crate::node::Node;
 use crate::storage::{Space, StorageError};
 
 /// Between two looks at whether something has come true.
@@ -92,7 +94,11 @@ impl World {
 
     fn heal_everything(&mut self) {
         self.network.calm();
-        (0..self.hosts.len()).for_each(|host| self.mend(host));
+        (0..self.hosts.len())
+            .filter(|host| !self.hosts[*host].left)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|host| self.mend(host));
         self.note_health();
     }
 
@@ -118,21 +124,32 @@ impl World {
     }
 
     fn layouts_that_differ(&self) -> Option<String> {
-        let layouts = self.hosts().map(|host| (&host.node, host.control().map(|control| control.rings().clone())));
-        let all = self.hosts.len();
+        let all: BTreeSet<&NodeId> = self.present().map(|host| &host.node).collect();
         let mut ids = BTreeSet::new();
-        for (node, rings) in layouts {
-            let Some(rings) = rings.filter(|rings| rings.layout.len() == all) else {
-                return Some(format!("{node} does not know all {all} owners"));
+        for host in self.present() {
+            let Some(rings) = host.control().map(Node::rings) else {
+                return Some(format!("{} does not run", host.node));
             };
+            let owners: BTreeSet<&NodeId> = rings.layout().owners().collect();
+            if owners != all {
+                return Some(format!("{} knows the owners {owners:?} where there are {all:?}", host.node));
+            }
+            if !rings.is_all_settled() {
+                return Some(format!("{} is still on its way to layout {}", host.node, rings.id.version));
+            }
             ids.insert(rings.id);
         }
         (ids.len() > 1).then(|| format!("there are {} layouts", ids.len()))
     }
 
+    /// The machines that have not left for good.
+    fn present(&self) -> impl Iterator<Item = &Host> {
+        self.hosts().filter(|host| !host.left)
+    }
+
     fn not_ready(&self) -> Option<String> {
         let reasons: Vec<String> = self
-            .hosts()
+            .present()
             .filter_map(|host| match host.control() {
                 Some(control) => control.not_ready().map(|reason| format!("{} cannot serve: {reason}", host.node)),
                 None => Some(format!("{} does not run", host.node)),
@@ -142,8 +159,8 @@ impl World {
     }
 
     fn beliefs_that_differ(&self) -> Option<String> {
-        let all: Vec<&NodeId> = self.names.keys().collect();
-        self.hosts().find_map(|host| {
+        let all: Vec<&NodeId> = self.present().map(|host| &host.node).collect();
+        self.present().find_map(|host| {
             let members = host.control()?.membership();
             let alive = |known: &&crate::membership::Known| known.member.state == State::Alive;
             let believed: Vec<&NodeId> = members.members().filter(alive).map(|known| &known.member.node).collect();
@@ -152,8 +169,7 @@ impl World {
     }
 
     fn hints_left(&self) -> Option<String> {
-        let rows = |host: &&super::host::Host| host.rows(Space::Hints) > 0;
-        let host = self.hosts().find(rows)?;
+        let host = self.present().find(|host| host.rows(Space::Hints) > 0)?;
         Some(format!("{} keeps {} hints", host.node, host.rows(Space::Hints)))
     }
 
@@ -201,8 +217,9 @@ impl World {
     /// Every key can be read, through one node after the other; each answer is judged when it comes.
     fn read_everything(&mut self) {
         let keys: Vec<Key> = self.checker.oracle.keys().cloned().collect();
+        let present: Vec<HostIndex> = self.present().filter_map(|host| self.index(&host.node)).collect();
         for (number, key) in keys.into_iter().enumerate() {
-            let at = number % self.hosts.len();
+            let at = present[number % present.len()];
             let get = ClientOperation::Get { key: key.clone() };
             if let Err(reason) = self.insist(at, &get) {
                 let detail = format!("{} does not answer for {key:?}: {reason}", self.host_name(at));

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, DiskFate, DiskFault};
+use super::action::{Action, DiskFate, DiskFault, LayoutChange};
 use super::host::Host;
 use super::losses::Scope;
 use super::network::{HostIndex, Link};
@@ -16,7 +16,9 @@ use super::world::{GOODBYE, Item, World};
 use crate::causality::Dot;
 use crate::event::EventKind;
 use crate::hash::Position;
-use crate::id::{Key, NodeId};
+use crate::id::{ActorId, Key, NodeId};
+use crate::layout::{Change, Farewell};
+use crate::node::{Node, Wish};
 use crate::shard;
 use crate::storage::Space;
 use crate::time::Time;
@@ -36,6 +38,11 @@ impl World {
                 }
             }
             Action::Add => self.add(),
+            Action::Layout { node, change } => {
+                if let Some(host) = at(self, node) {
+                    self.change_layout(host, change);
+                }
+            }
             Action::Partition { groups } => self.partition(groups),
             Action::Link { from, to, cut, loss_per_million, latency } => {
                 let link = Link { cut: *cut, loss_per_million: *loss_per_million, latency: *latency };
@@ -128,7 +135,10 @@ impl World {
         let long_ago = |since: Option<Time>| since.is_some_and(|since| since + HEARD_WITHIN <= self.now);
         long_ago(self.steady_since)
             && long_ago(self.hosts[host].copied_at())
-            && self.hosts.iter().all(|host| host.state == ProcessState::Running && long_ago(Some(host.since)))
+            && self
+                .hosts
+                .iter()
+                .all(|host| host.left || (host.state == ProcessState::Running && long_ago(Some(host.since))))
     }
 
     /// Whether so much may be lost at a node; if so it is noted that it is.
@@ -151,7 +161,7 @@ impl World {
     /// The owners of a key, if all of them have a write on their disks, or know that it was replaced.
     fn owners_that_have(&self, key: &Key, dot: Dot) -> Option<BTreeSet<HostIndex>> {
         let at = Position::of(key);
-        let owners = self.checker.rings()?.all.preference_list(at).primaries();
+        let owners = self.checker.rings()?.ring().preference_list(at).primaries();
         let indexes: BTreeSet<HostIndex> = owners.iter().filter_map(|owner| self.index(owner)).collect();
         let has = |host: &HostIndex| {
             let store = self.hosts[*host].store_of(at.slice());
@@ -180,6 +190,52 @@ impl World {
         let (wishes, life) = (self.hosts[host].say_goodbye(self.now), self.hosts[host].life);
         self.fulfil(host, wishes);
         self.put(self.now + GOODBYE, Item::End { host, life });
+    }
+
+    /// An operator asks a node for another layout. So many owners are left that every key has all its copies.
+    fn change_layout(&mut self, host: HostIndex, change: &LayoutChange) {
+        let n = usize::from(self.setting.replication.n.get());
+        let owners = self.checker.rings().map_or(0, |rings| rings.layout().len());
+        let shrinks = matches!(change, LayoutChange::Leave | LayoutChange::Remove { .. });
+        let moves = self.hosts[host].state == ProcessState::Running && !self.hosts[host].paused;
+        if !moves || (shrinks && owners <= n.max(3)) {
+            return;
+        }
+        let changes = |changes: Vec<Change>| Wish::Changes { base: None, changes };
+        let (fault, wish) = match change {
+            LayoutChange::Leave => {
+                self.checker.note(Fault::Leave);
+                let wishes = self.hosts[host].leave(self.now);
+                return self.fulfil(host, wishes);
+            }
+            LayoutChange::Remove { node } => {
+                let why = Farewell::Removed;
+                (Fault::Remove, changes([Change::Remove { node: node.clone(), why }].into()))
+            }
+            LayoutChange::Replace { old, new } => {
+                let Some(store) = self.store_id(new) else { return };
+                let (old, new) = (old.clone(), new.clone());
+                (Fault::Replace, changes([Change::Replace { old, new, store }].into()))
+            }
+            LayoutChange::Weigh { node, weight } => {
+                let change = Change::Adjust { node: node.clone(), zone: None, weight: Some(*weight) };
+                (Fault::Weigh, changes([change].into()))
+            }
+            LayoutChange::Revert => (Fault::Revert, Wish::Revert),
+            LayoutChange::Force { lost } => {
+                let why = Farewell::Removed;
+                let remove = |node: &NodeId| Change::Remove { node: node.clone(), why };
+                (Fault::Force, Wish::Force { changes: lost.iter().map(remove).collect() })
+            }
+        };
+        self.checker.note(fault);
+        let wishes = self.hosts[host].wish(self.now, wish);
+        self.fulfil(host, wishes);
+    }
+
+    /// The store that a running node has now.
+    fn store_id(&self, node: &NodeId) -> Option<ActorId> {
+        self.hosts[self.index(node)?].control().map(Node::actor)
     }
 
     fn set_clock(&mut self, host: HostIndex, jump_ms: i64, drift_ppm: i32) {
@@ -287,7 +343,7 @@ impl World {
         let since = |before: Option<Time>, well: bool| if well { before.or(Some(self.now)) } else { None };
         let calm = self.network.is_calm();
         let well_or_down = |host: &Host| host.state != ProcessState::Running || host.is_well();
-        self.well_since = since(self.well_since, calm && self.hosts.iter().all(Host::is_well));
+        self.well_since = since(self.well_since, calm && self.hosts.iter().all(|host| host.is_well() || host.left));
         let steady = self.hosts.iter().all(well_or_down);
         self.quiet_since = since(self.quiet_since, calm && steady);
         self.steady_since = since(self.steady_since, self.network.is_healed() && steady);

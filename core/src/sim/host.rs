@@ -81,6 +81,8 @@ pub(super) enum Wish {
         at: Time,
     },
     Event(Event),
+    /// The node has left the cluster for good.
+    Left,
     /// The process cannot go on.
     Failed(StorageError),
 }
@@ -147,6 +149,8 @@ pub(super) struct Host {
     pub(super) paused: bool,
     /// How much later the process takes what comes.
     pub(super) slow_by: Duration,
+    /// Whether it has left its cluster for good, and was not started since.
+    pub(super) left: bool,
     /// Whether an old copy took the place of the disk since the last process ended.
     pub(super) restored: bool,
     /// The wake-up that counts, of every part of the process.
@@ -182,6 +186,7 @@ impl Host {
             timing: setting.timing,
             repair: setting.repair,
             trace,
+            evict_after: setting.evict_after,
             #[cfg(feature = "planted")]
             planted: setting.planted,
             ..Config::default()
@@ -195,6 +200,7 @@ impl Host {
             since: Time::ZERO,
             paused: false,
             slow_by: Duration::ZERO,
+            left: false,
             restored: false,
             wakes: Vec::new(),
             process: None,
@@ -223,7 +229,7 @@ impl Host {
     pub(super) fn start(&mut self, now: Time, seeds: Vec<Address>) -> Vec<Wish> {
         assert!(self.process.is_none(), "one process a machine");
         self.life += 1;
-        self.restored = false;
+        (self.restored, self.left) = (false, false);
         self.enter(now, ProcessState::Running);
         let mut disks = core::mem::take(&mut self.disks).into_iter();
         let mut disk = || disks.next().expect("a disk for every part");
@@ -386,6 +392,16 @@ impl Host {
         self.run(now, told)
     }
 
+    /// An operator asks for another layout.
+    pub(super) fn wish(&mut self, now: Time, wish: node::Wish) -> Vec<Wish> {
+        self.run(now, Told::Node(node::Input::Wish { token: Token(0), wish }))
+    }
+
+    /// An operator tells the node to leave.
+    pub(super) fn leave(&mut self, now: Time) -> Vec<Wish> {
+        self.run(now, Told::Node(node::Input::Leave { token: Token(0) }))
+    }
+
     pub(super) fn say_goodbye(&mut self, now: Time) -> Vec<Wish> {
         self.run(now, Told::Node(node::Input::Stop))
     }
@@ -426,8 +442,11 @@ impl Host {
                             node::Output::Wake { at } => out.push(Wish::Wake { part: 0, at }),
                             node::Output::Event(event) => out.push(Wish::Event(event)),
                             node::Output::Failed(error) => out.push(Wish::Failed(error)),
-                            // The name is the address, and nobody introduces nodes here.
-                            node::Output::Address(_) | node::Output::Introduced { .. } => {}
+                            node::Output::Left => out.push(Wish::Left),
+                            // The name is the address, nobody introduces nodes here, and operators look at the layout.
+                            node::Output::Address(_)
+                            | node::Output::Introduced { .. }
+                            | node::Output::LayoutChanged { .. } => {}
                         }
                     }
                 }

@@ -32,6 +32,8 @@ pub enum Invariant {
     QueuesAreBounded,
     /// Preference lists are what a naive walk over the tokens gives.
     ListsFollowTokens,
+    /// No version of the layout has two contents.
+    OneContent,
     /// When a node joins, ranges move to it and to nobody else.
     JoinsMoveToJoiner,
     /// No live member of a healthy cluster is declared dead.
@@ -44,7 +46,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AcknowledgedIsKept,
         Self::DotsAreUnique,
         Self::SiblingsFollowHistory,
@@ -58,6 +60,7 @@ impl Invariant {
         Self::IdleRepairsNothing,
         Self::QueuesAreBounded,
         Self::ListsFollowTokens,
+        Self::OneContent,
         Self::JoinsMoveToJoiner,
         Self::LiveAreNotBuried,
         Self::DeadAreFound,
@@ -87,6 +90,7 @@ impl Invariant {
             Self::IdleRepairsNothing => "A healed cluster that nobody writes to has nothing to repair.",
             Self::QueuesAreBounded => "No queue, list of hints or set of requests grows past its bound.",
             Self::ListsFollowTokens => "The owners of a key are the first distinct nodes clockwise, zones spread.",
+            Self::OneContent => "Of every version of who owns what there is one, whoever wants another.",
             Self::JoinsMoveToJoiner => "A joining node takes ranges over; nobody else gets any.",
             Self::LiveAreNotBuried => "Where nothing is broken, nobody who lives is declared dead.",
             Self::DeadAreFound => "A dead node is declared dead within the bound.",

@@ -1,6 +1,6 @@
 //! The world under judgement: what the checkers are shown while it runs. Decides nothing, changes nothing a node can see.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -28,6 +28,10 @@ const DEAD_FOUND_WITHIN: Duration = Duration::from_secs(90);
 impl World {
     /// An event of a node, or of the world itself.
     pub(super) fn judge_event(&mut self, host: HostIndex, event: &Event) {
+        if let EventKind::LeftoverDropped { key } = &event.kind {
+            let owners: BTreeSet<HostIndex> = self.owners_of(key).into_iter().collect();
+            self.checker.losses.hand_over(host, Some(key), |_| owners.clone());
+        }
         if let EventKind::LayoutChanged { .. } = event.kind
             && let Some(control) = self.hosts[host].control()
         {
@@ -39,6 +43,17 @@ impl World {
         let lives = |node: &NodeId| names.get(node).is_some_and(|index| hosts[*index].is_well());
         let exchange = matches!(self.handling, Some(MessageKind::Exchange | MessageKind::ExchangeAnswer));
         self.checker.observe(self.now, event, Circumstances { calm, exchange }, lives);
+    }
+
+    /// A node has left for good: the owners of now stand for what it held.
+    pub(super) fn judge_departure(&mut self, host: HostIndex) {
+        let Some(rings) = self.checker.rings().cloned() else { return };
+        let names = &self.names;
+        let owners = |key: &Key| {
+            let owners = rings.ring().preference_list(Position::of(key)).primaries();
+            owners.iter().filter_map(|owner| names.get(owner).copied()).collect()
+        };
+        self.checker.losses.hand_over(host, None, owners);
     }
 
     /// Whether everything has been as it should be for so long.
@@ -86,7 +101,7 @@ impl World {
             return;
         }
         let (up, down): (Vec<&Host>, Vec<&Host>) =
-            self.hosts.iter().partition(|host| host.state == ProcessState::Running);
+            self.hosts.iter().filter(|host| !host.left).partition(|host| host.state == ProcessState::Running);
         let mut found = None;
         for dead in down {
             let believes = |host: &&&Host| {
@@ -105,7 +120,7 @@ impl World {
     /// The owners of a key, by the newest layout that was seen.
     pub(super) fn owners_of(&self, key: &Key) -> Vec<HostIndex> {
         let rings = self.checker.rings();
-        let list = rings.map(|rings| rings.all.preference_list(Position::of(key)).primaries());
+        let list = rings.map(|rings| rings.ring().preference_list(Position::of(key)).primaries());
         list.unwrap_or_default().iter().filter_map(|owner| self.index(owner)).collect()
     }
 }

@@ -99,6 +99,23 @@ impl Losses {
         promises.push(Promise { dot, stores, lost });
     }
 
+    /// A store has dropped what it held of a key, or of all, because all owners of now have it: they stand for it.
+    pub(super) fn hand_over(
+        &mut self,
+        store: HostIndex,
+        key: Option<&Key>,
+        owners: impl Fn(&Key) -> BTreeSet<HostIndex>,
+    ) {
+        let promises = self.promises.iter_mut().filter(|(of, _)| key.is_none_or(|key| key == *of));
+        for (key, promises) in promises {
+            for promise in promises.iter_mut().filter(|promise| promise.stores.contains(&store)) {
+                promise.stores.remove(&store);
+                promise.lost.remove(&store);
+                promise.stores.extend(owners(key));
+            }
+        }
+    }
+
     /// Stores that lost everything and have not been seen whole since.
     pub(super) fn pulling(&self) -> impl Iterator<Item = HostIndex> {
         self.pulling.iter().copied()

@@ -30,7 +30,7 @@ mod swarm;
 mod verdict;
 mod world;
 
-pub use action::{Action, ClientOperation, DiskFate, DiskFault, Network, RequestOptions, Setting};
+pub use action::{Action, ClientOperation, DiskFate, DiskFault, LayoutChange, Network, RequestOptions, Setting};
 pub use bench::Bench;
 pub use host::node_name;
 pub use invariant::Invariant;

@@ -15,7 +15,7 @@ use crate::config::{ClusterConfig, Config, Placement, Repair, Trace};
 use crate::event::{Event, MessageKind};
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, ClusterId, Key, NodeId, Zone};
-use crate::layout::{Layout, Rings};
+use crate::layout::{Change, Layout, Rings, Role};
 use crate::merkle::Arcs;
 use crate::message::{Envelope, Message, ShardMessage};
 use crate::node::{Picture, ShardEvent, ToShard};
@@ -57,18 +57,21 @@ impl Pair {
     #[must_use]
     pub fn new(owners: u8, placement: Placement, repair: Repair, trace: bool) -> Self {
         let cluster = ClusterConfig { placement, ..ClusterConfig::default() };
-        let zone = || Zone::new("default").expect("a good name");
-        let mut layout = Layout::founded_by(node_name(0), zone(), NonZeroU16::MIN);
-        for index in 1..owners.max(2) {
-            layout.admit(node_name(index), zone(), NonZeroU16::MIN);
-            layout.settle(&node_name(index));
-        }
+        let role = |index: u8| Role {
+            zone: Zone::new("default").expect("a good name"),
+            weight: NonZeroU16::MIN,
+            store: ActorId(1 + u128::from(index)),
+        };
+        let admit = |index| Change::Admit { node: node_name(index), role: role(index) };
+        let changes: Vec<Change> = (1..owners.max(2)).map(admit).collect();
+        let founded = Layout::founded_by(node_name(0), role(0));
+        let layout = founded.with(&changes).expect("they own nothing yet");
         let picture = Picture {
             me: node_name(0),
             cluster: ClusterId(1),
             secret: ContextSecret([7; 32]),
             config: cluster.clone(),
-            rings: Rings::new(layout, &cluster),
+            rings: Rings::settled(layout, &cluster),
             down: (2..owners.max(2)).map(node_name).collect::<BTreeSet<_>>(),
             issuers: BTreeMap::new(),
         };
@@ -96,7 +99,7 @@ impl Pair {
         };
         for side in 0..2 {
             pair.start(side, MemoryStore::default());
-            pair.step(side, Input::Control(ShardEvent(ToShard::Founded)));
+            pair.step(side, Input::Control(ShardEvent(ToShard::Founded(pair.picture.rings.id))));
             pair.show_picture(side);
         }
         pair
@@ -247,14 +250,14 @@ impl Pair {
     /// The sides that own a key.
     #[must_use]
     pub fn owners(&self, key: &Key) -> Vec<usize> {
-        let primaries: &[NodeId] = self.picture.rings.all.preference_list(Position::of(key)).primaries();
+        let primaries: &[NodeId] = self.picture.rings.ring().preference_list(Position::of(key)).primaries();
         (0..2_u8).filter(|side| primaries.contains(&node_name(*side))).map(usize::from).collect()
     }
 
     /// The slices of which both sides own a part.
     #[must_use]
     pub fn shared_slices(&self) -> Vec<Slice> {
-        let ring = &self.picture.rings.all;
+        let ring = self.picture.rings.ring();
         let shares = |slice: &Slice| Arcs::shared(ring, *slice, &node_name(0)).contains_key(&node_name(1));
         Slice::all().filter(shares).collect()
     }

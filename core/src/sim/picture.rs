@@ -30,7 +30,7 @@ impl World {
     /// Where a key lives, and what every node holds of it. Nothing before there is a ring.
     #[must_use]
     pub fn key_view(&self, key: &Key) -> Option<KeyView> {
-        let ring = &self.rings()?.all;
+        let ring = self.rings()?.ring();
         let at = Position::of(key);
         let list = ring.preference_list(at);
         let replicas = self.hosts().filter_map(|host| self.replica_view(host, key)).collect();
@@ -46,10 +46,7 @@ impl World {
     /// The rings of the newest layout that a running node has.
     fn rings(&self) -> Option<&Rings> {
         let running = self.hosts().filter_map(Host::control);
-        running
-            .map(|node| &**node.rings())
-            .filter(|rings| !rings.layout.is_empty())
-            .max_by_key(|rings| rings.id.version)
+        running.map(|node| &**node.rings()).filter(|rings| !rings.layout().is_empty()).max_by_key(|rings| rings.id)
     }
 
     fn replica_view(&self, host: &Host, key: &Key) -> Option<ReplicaView> {
@@ -111,10 +108,10 @@ fn member_view(known: &crate::membership::Known) -> MemberView {
 fn ring_view(rings: &Rings) -> RingView {
     RingView {
         layout_version: rings.id.version,
-        n: rings.all.n().get(),
-        owners: rings.all.owners().iter().map(|owner| owner.node.clone()).collect(),
+        n: rings.ring().n().get(),
+        owners: rings.ring().owners().iter().map(|owner| owner.node.clone()).collect(),
         tokens: rings
-            .all
+            .ring()
             .tokens()
             .iter()
             .map(|token| TokenView { hash: token.position.short(), owner: token.owner })

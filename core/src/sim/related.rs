@@ -66,7 +66,8 @@ pub(super) fn nodes_of(action: &Action) -> Vec<&NodeId> {
         | Action::Resume { node }
         | Action::Slow { node, .. }
         | Action::Clock { node, .. }
-        | Action::Disk { node, .. } => Vec::from([node]),
+        | Action::Disk { node, .. }
+        | Action::Layout { node, .. } => Vec::from([node]),
         Action::Link { from, to, .. } => Vec::from([from, to]),
         Action::Partition { groups } => groups.iter().flatten().collect(),
         Action::HealCore { core } => core.iter().collect(),

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::action::{Action, ClientOperation};
+use super::action::{Action, ClientOperation, LayoutChange};
 use crate::causality::{Dot, VersionVector};
 use crate::event::{Event, EventKind, LossReason, MessageKind, OperationKind};
 use crate::id::{Key, NodeId};
@@ -194,6 +194,7 @@ pub(super) fn of_action(action: &Action) -> Option<String> {
         Action::Slow { node, by } => format!("{node} became slow: {by:?} for everything"),
         Action::PowerFailure => "the power failed everywhere".into(),
         Action::Add => "a node was added".into(),
+        Action::Layout { node, change } => format!("an operator asked {node} {}", layout_change(change)),
         Action::Partition { groups } => {
             let sides: Vec<String> = groups.iter().map(|group| names(group)).collect();
             format!("the network was cut around {}", sides.join(" | "))
@@ -217,6 +218,17 @@ pub(super) fn of_action(action: &Action) -> Option<String> {
         | Action::Clock { .. }
         | Action::Disk { .. } => return None,
     })
+}
+
+fn layout_change(change: &LayoutChange) -> String {
+    match change {
+        LayoutChange::Leave => "to leave for good".into(),
+        LayoutChange::Remove { node } => format!("to remove {node}"),
+        LayoutChange::Replace { old, new } => format!("to replace {old} by {new}"),
+        LayoutChange::Weigh { node, weight } => format!("to give {node} the weight {weight}"),
+        LayoutChange::Revert => "to revert the change of the layout".into(),
+        LayoutChange::Force { lost } => format!("to go on without {}, lost for ever", names(lost)),
+    }
 }
 
 const fn seen(informed: bool) -> &'static str {

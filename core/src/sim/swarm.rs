@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, ClientOperation, DiskFate, DiskFault, Network, RequestOptions, Setting};
+use super::action::{Action, ClientOperation, DiskFate, DiskFault, LayoutChange, Network, RequestOptions, Setting};
 use super::host::node_name;
 use super::schedule::{Schedule, Step};
 use crate::config::{Placement, Repair, Replication, Timing};
@@ -97,6 +97,8 @@ const CLIENTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 const HOT_KEYS: u64 = 4;
 /// Keys that some operations are about.
 const COLD_KEYS: u64 = 60;
+/// Most changes of the layout that operators ask for.
+const LAYOUT_CHANGES_MAX: u64 = 8;
 /// The cluster is left alone for so long, so that it comes together.
 const SETTLING: Duration = Duration::from_secs(3);
 
@@ -143,6 +145,7 @@ impl Draw {
             self.break_for_ever();
         }
         self.disturb();
+        self.change_layouts();
         self.operate();
         self.steps.sort_by_key(|step| step.at);
         Schedule { setting: self.setting, steps: self.steps }
@@ -272,6 +275,45 @@ impl Draw {
         };
         self.at(begin, begins);
         self.at(end, ends);
+    }
+
+    /// What operators do to the layout, in most runs.
+    fn change_layouts(&mut self) {
+        let mut rng = Rng::labelled(self.setting.seed, "operators");
+        if !self.scale.all_kinds && rng.chance(300_000) {
+            return;
+        }
+        let last = if self.mode == Mode::Safety { self.scale.span } else { self.scale.span / 2 };
+        for _ in 0..rng.between(1, LAYOUT_CHANGES_MAX) {
+            let at = Time::ZERO + SETTLING + Duration::from_nanos(rng.below(ns(last - SETTLING)));
+            let node = rng.pick(&self.nodes).expect("a world has nodes").clone();
+            let other = rng.pick(&self.nodes).expect("a world has nodes").clone();
+            let weight = NonZeroU16::new(u16::try_from(rng.between(1, 3)).expect("small")).expect("above zero");
+            let back = at + Duration::from_millis(rng.between(1_000, 60_000));
+            let change = match rng.below(10) {
+                0..3 => LayoutChange::Leave,
+                3..6 => LayoutChange::Remove { node: other.clone() },
+                6..9 => LayoutChange::Weigh { node: other.clone(), weight },
+                _ => LayoutChange::Revert,
+            };
+            let gone = match &change {
+                LayoutChange::Leave => Some(node.clone()),
+                LayoutChange::Remove { node } => Some(node.clone()),
+                _ => None,
+            };
+            self.at(at, Action::Layout { node: node.clone(), change });
+            // Some come back as new ones, some changes are thought better of.
+            if let Some(node) = gone.filter(|_| rng.chance(700_000)) {
+                self.at(back, Action::Restart { node });
+            }
+            if rng.chance(150_000) {
+                let soon = at + Duration::from_millis(rng.below(1_000));
+                self.at(soon, Action::Layout { node, change: LayoutChange::Revert });
+            }
+        }
+        if rng.chance(200_000) {
+            self.setting.evict_after = Some(Duration::from_secs(rng.between(10, 60)));
+        }
     }
 
     fn operate(&mut self) {

@@ -73,11 +73,23 @@ pub enum Fault {
     ClockDrift,
     /// A clock jumped.
     ClockJump,
+    /// A node was told to leave for good.
+    Leave,
+    /// A node was removed by an operator.
+    Remove,
+    /// A node was given another share of the ring.
+    Weigh,
+    /// A change of the layout was reverted.
+    Revert,
+    /// A node took the place of another one.
+    Replace,
+    /// A layout was forced, because the majority of the owners was lost.
+    Force,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -99,6 +111,11 @@ impl Fault {
         Self::SlowDisk,
         Self::ClockDrift,
         Self::ClockJump,
+        Self::Leave,
+        Self::Remove,
+        Self::Weigh,
+        Self::Revert,
+        Self::Replace,
     ];
 }
 
@@ -134,11 +151,19 @@ pub enum Mark {
     Hedged,
     /// A retried write was recognised.
     RetryRecognised,
+    /// A version of the layout was decided.
+    LayoutDecided,
+    /// A slice passed from one layout to the next at a node.
+    SlicePassed,
+    /// A former owner dropped an object that all owners have.
+    LeftoverDropped,
+    /// A node has left for good.
+    Left,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::HintStored,
         Self::HintRefused,
         Self::HintDelivered,
@@ -153,6 +178,10 @@ impl Mark {
         Self::Synced,
         Self::Hedged,
         Self::RetryRecognised,
+        Self::LayoutDecided,
+        Self::SlicePassed,
+        Self::LeftoverDropped,
+        Self::Left,
     ];
 }
 

@@ -479,6 +479,11 @@ impl World {
                     }
                 }
                 Wish::Event(event) => self.note(host, event),
+                Wish::Left => {
+                    self.hosts[host].left = true;
+                    self.judge_departure(host);
+                    self.put(self.now + GOODBYE, Item::End { host, life });
+                }
                 Wish::Failed(error) => {
                     self.own_event(host, None, EventKind::StorageFailed { reason: alloc::format!("{error}") });
                     self.end_process(host, ProcessState::Crashed);

@@ -64,7 +64,11 @@ impl Nodes {
                     }
                     Output::Introduced { token, result } => self.introduced.push((token, result)),
                     Output::Failed(error) => panic!("{error}"),
-                    Output::Address(_) | Output::Shards(_) | Output::Event(_) => {}
+                    Output::Address(_)
+                    | Output::Shards(_)
+                    | Output::LayoutChanged { .. }
+                    | Output::Left
+                    | Output::Event(_) => {}
                 }
             }
         }

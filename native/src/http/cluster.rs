@@ -40,7 +40,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
     let uptime = app.runtime.uptime();
     let ago = |at: Time| uptime.saturating_sub(Duration::from_nanos(at.0)).as_secs();
     let replication = app.settings.core.cluster.replication;
-    let effective = |quorum: u8| usize::from(quorum).min(rings.layout.len());
+    let effective = |quorum: u8| usize::from(quorum).min(rings.layout().len());
     let needed = effective(replication.r.get()).max(effective(replication.w.get()));
     let [sent, dropped, received, malformed] = app.runtime.message_counts();
     let store = app.runtime.store();
@@ -65,7 +65,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
             "quorum_available": id.is_some() && quorum >= needed,
         },
         "storage": { "keys": store.keys(), "bytes": store.disk_bytes(), "engine": store.engine_name() },
-        "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.all.tokens().len() },
+        "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.ring().tokens().len() },
         "hints": { "targets": hints, "total": hints.values().sum::<u64>() },
         "anti_entropy": {
             "last_exchange_s_ago": repaired.last_exchange.map(ago),
@@ -91,7 +91,7 @@ async fn hints(app: &App) -> Result<BTreeMap<NodeId, u64>, ApiError> {
 /// Owners that are not known to be dead or gone.
 fn live_owners(node: &Node<Store>) -> usize {
     let lives = |owner: &NodeId| node.membership().member(owner).is_some_and(|known| known.member.state.is_present());
-    node.rings().layout.shares().filter(|(owner, _)| lives(owner)).count()
+    node.rings().layout().owners().filter(|owner| lives(owner)).count()
 }
 
 /// An owner of the ring as people see it.
@@ -122,7 +122,7 @@ pub(crate) async fn ring(State(app): State<Arc<App>>, request: Request) -> Resul
             (node.rings().clone(), addresses)
         })
         .await?;
-    let ring = &rings.all;
+    let ring = rings.ring();
     let owner_of = |token: &Token| &ring.owners()[usize::from(token.owner)].node;
     let tokens: Vec<_> = ring
         .tokens()
@@ -147,8 +147,8 @@ pub(crate) async fn ring(State(app): State<Arc<App>>, request: Request) -> Resul
 }
 
 fn owners(rings: &Rings, addresses: &BTreeMap<NodeId, String>) -> Vec<OwnerText> {
-    let mut counts = vec![0; rings.all.owners().len()];
-    for token in rings.all.tokens() {
+    let mut counts = vec![0; rings.ring().owners().len()];
+    for token in rings.ring().tokens() {
         counts[usize::from(token.owner)] += 1;
     }
     let text = |(owner, tokens): (&Owner, usize)| OwnerText {
@@ -158,7 +158,7 @@ fn owners(rings: &Rings, addresses: &BTreeMap<NodeId, String>) -> Vec<OwnerText>
         weight: owner.weight.get(),
         tokens,
     };
-    rings.all.owners().iter().zip(counts).map(text).collect()
+    rings.ring().owners().iter().zip(counts).map(text).collect()
 }
 
 /// Whether every thread of the node still answers.

@@ -5,8 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use quorate_core::id::{Address, NodeId, Token};
+use quorate_core::layout::{ChangeError, LayoutId};
 use quorate_core::message::Envelope;
-use quorate_core::node::{Input, JoinError, Node, NodeEvent, Output, ShardEvent};
+use quorate_core::node::{Input, JoinError, Node, NodeEvent, Output, ShardEvent, Wish};
 use quorate_core::storage::Seq;
 use quorate_core::time::Time;
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +31,10 @@ pub(super) enum ControlInput {
     Shard(NodeEvent),
     /// An operator introduces a node, and waits for the outcome.
     Introduce { address: Address, outcome: oneshot::Sender<Result<NodeId, JoinError>> },
+    /// An operator wants something of the layout, and waits for the outcome.
+    Wish { wish: Wish, outcome: oneshot::Sender<Result<LayoutId, ChangeError>> },
+    /// This node is to leave for good; who asked waits until that begins.
+    Leave { outcome: oneshot::Sender<Result<LayoutId, ChangeError>> },
     /// The process stops; the goodbye has been handed to the network when `told` is.
     Stop { told: oneshot::Sender<()> },
     /// Somebody wants to see it.
@@ -43,18 +48,27 @@ pub(super) struct ControlMachine {
     /// What each shard had no room for yet.
     undelivered: Vec<VecDeque<ShardEvent>>,
     introductions: HashMap<Token, oneshot::Sender<Result<NodeId, JoinError>>>,
+    wishes: HashMap<Token, oneshot::Sender<Result<LayoutId, ChangeError>>>,
     next_token: u64,
     trace: trace::Membership,
     /// Told once the goodbye went out, which is when it was made durable.
     stopping: Option<oneshot::Sender<()>>,
+    /// Told once the node has left for good.
+    left: Option<oneshot::Sender<()>>,
 }
 
 impl ControlMachine {
-    pub(super) fn new(node: Node<Store>, peers: Peers<Inbox>, shards: Vec<mpsc::Sender<ShardInput>>) -> Self {
+    pub(super) fn new(
+        node: Node<Store>,
+        peers: Peers<Inbox>,
+        shards: Vec<mpsc::Sender<ShardInput>>,
+        left: oneshot::Sender<()>,
+    ) -> Self {
         let undelivered = shards.iter().map(|_| VecDeque::new()).collect();
         let trace = trace::Membership::new(node.id().clone());
-        let introductions = HashMap::new();
-        Self { node, peers, shards, undelivered, introductions, next_token: 0, trace, stopping: None }
+        let (introductions, wishes) = Default::default();
+        let (stopping, left) = (None, Some(left));
+        Self { node, peers, shards, undelivered, introductions, wishes, next_token: 0, trace, stopping, left }
     }
 
     fn step(&mut self, now: Time, input: Input) -> Due {
@@ -73,6 +87,18 @@ impl ControlMachine {
                         let _ = waiting.send(result);
                     }
                 }
+                Output::LayoutChanged { token, result } => {
+                    if let Some(waiting) = self.wishes.remove(&token) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(result);
+                    }
+                }
+                Output::Left => {
+                    if let Some(left) = self.left.take() {
+                        // A process that stops already needs no reason to.
+                        let _ = left.send(());
+                    }
+                }
                 Output::Failed(error) => die(&error),
                 Output::Event(event) => self.trace.log(&event),
             }
@@ -82,6 +108,11 @@ impl ControlMachine {
             due.wake = Some(due.wake.map_or(soon, |at| at.min(soon)));
         }
         due
+    }
+
+    const fn new_token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
     }
 
     /// Hands on what there is room for. Says whether nothing is left.
@@ -106,10 +137,19 @@ impl Machine for ControlMachine {
             ControlInput::Message { from, envelope } => self.step(now, Input::Message { from, envelope: *envelope }),
             ControlInput::Shard(event) => self.step(now, Input::Shard(event)),
             ControlInput::Introduce { address, outcome } => {
-                let token = Token(self.next_token);
-                self.next_token += 1;
+                let token = self.new_token();
                 self.introductions.insert(token, outcome);
                 self.step(now, Input::Introduce { token, address })
+            }
+            ControlInput::Wish { wish, outcome } => {
+                let token = self.new_token();
+                self.wishes.insert(token, outcome);
+                self.step(now, Input::Wish { token, wish })
+            }
+            ControlInput::Leave { outcome } => {
+                let token = self.new_token();
+                self.wishes.insert(token, outcome);
+                self.step(now, Input::Leave { token })
             }
             ControlInput::Stop { told } => {
                 let due = self.step(now, Input::Stop);

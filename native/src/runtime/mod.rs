@@ -8,8 +8,8 @@ mod machine;
 mod shard;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -18,8 +18,9 @@ use hyper::Request as HttpRequest;
 use quorate_core::error::RequestError;
 use quorate_core::hash::{Position, Slice};
 use quorate_core::id::{Address, NodeId};
+use quorate_core::layout::{ChangeError, LayoutId};
 use quorate_core::message::Envelope;
-use quorate_core::node::{self, JoinError, Node, StartError};
+use quorate_core::node::{self, JoinError, Node, StartError, Wish};
 use quorate_core::rng::Rng;
 use quorate_core::shard::{self as core_shard, Reply, Request, Shard};
 use quorate_core::storage::StorageError;
@@ -65,6 +66,8 @@ pub struct Runtime {
     peers: Peers<Inbox>,
     control: mpsc::Sender<ControlInput>,
     shards: Vec<mpsc::Sender<ShardInput>>,
+    /// Comes once the node has left its cluster for good; taken by whoever waits for it.
+    left: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Runtime {
@@ -98,9 +101,11 @@ impl Runtime {
             let machine = ShardMachine::new(shard, clock, peers.clone(), control.clone());
             machine::spawn(format!("shard-{index}"), clock, store.clone(), machine, inputs)?;
         }
-        let machine = ControlMachine::new(node, peers.clone(), shards.clone());
+        let (leaves, left) = oneshot::channel();
+        let machine = ControlMachine::new(node, peers.clone(), shards.clone(), leaves);
         machine::spawn("control".into(), clock, store.clone(), machine, control_inputs)?;
-        Ok(Arc::new(Self { clock, store, peers, control, shards }))
+        let left = Mutex::new(Some(left));
+        Ok(Arc::new(Self { clock, store, peers, control, shards, left }))
     }
 
     /// Carries out a client's request.
@@ -124,6 +129,38 @@ impl Runtime {
         let (outcome, decided) = oneshot::channel();
         self.control.send(ControlInput::Introduce { address, outcome }).await.map_err(|_| stopping())?;
         decided.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Asks the owners for another layout, and says which one fulfils the wish.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing if this node is stopping.
+    pub async fn wish(&self, wish: Wish) -> Option<Result<LayoutId, ChangeError>> {
+        let (outcome, decided) = oneshot::channel();
+        self.control.send(ControlInput::Wish { wish, outcome }).await.ok()?;
+        decided.await.ok()
+    }
+
+    /// Makes this node leave for good. The answer comes once that begins; [`Self::left`] says when it is done.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing if this node is stopping.
+    pub async fn leave(&self) -> Option<Result<LayoutId, ChangeError>> {
+        let (outcome, decided) = oneshot::channel();
+        self.control.send(ControlInput::Leave { outcome }).await.ok()?;
+        decided.await.ok()
+    }
+
+    /// Waits until this node has left its cluster for good. For one who waits; others wait for ever.
+    pub async fn left(&self) {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let has_left = match left {
+            Some(left) => left.await.is_ok(),
+            None => false,
+        };
+        if !has_left {
+            std::future::pending().await
+        }
     }
 
     /// Looks at the control plane.

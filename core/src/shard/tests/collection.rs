@@ -9,11 +9,12 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::super::{Input, Output, Quorum, Reply, Request, Shard, Start, hints, rows};
+use super::layout_of;
 use crate::causality::{ContextSecret, Floor, SiblingSet};
 use crate::config::{ClusterConfig, Config, Placement, Repair, Trace};
 use crate::hash::{Position, Slice};
-use crate::id::{ActorId, ClusterId, Key, NodeId, RequestId, Token, Zone};
-use crate::layout::{Layout, Rings};
+use crate::id::{ActorId, ClusterId, Key, NodeId, RequestId, Token};
+use crate::layout::Rings;
 use crate::message::{CollectionMessage, Envelope, Message, ShardMessage};
 use crate::node::{Picture, ShardEvent, ToShard};
 use crate::storage::{Batch, MemoryStore, Space, Storage};
@@ -60,14 +61,8 @@ fn config() -> Config {
 
 impl Shards {
     fn new() -> Self {
-        let zone = Zone::new("z").expect("a good name");
         let names = ["a", "b", "c"].map(node);
-        let mut layout = Layout::founded_by(names[0].clone(), zone.clone(), NonZeroU16::MIN);
-        for name in &names {
-            layout.admit(name.clone(), zone.clone(), NonZeroU16::MIN);
-            layout.settle(name);
-        }
-        let rings = Rings::new(layout, &config().cluster);
+        let rings = Rings::settled(layout_of(&["a", "b", "c"]), &config().cluster);
         let picture = |me: &NodeId| Picture {
             me: me.clone(),
             cluster: CLUSTER,
@@ -89,7 +84,7 @@ impl Shards {
         };
         for (name, actor) in names.iter().zip(1..) {
             shards.start(name, ActorId(actor), MemoryStore::default());
-            shards.step(name, Input::Control(ShardEvent(ToShard::Founded)));
+            shards.step(name, Input::Control(ShardEvent(ToShard::Founded(rings.id))));
         }
         shards
     }
@@ -264,7 +259,7 @@ fn a_hint_that_is_outstanding_keeps_every_tombstone() {
     shards.hold = |_, message| matches!(message, ShardMessage::HandOff { .. });
     let place = hints::place(&node("a"), &key());
     let rings = shards.picture_of[&node("b")].rings.clone();
-    let owners = hints::owners_hash(&rings.all.preference_list(Position::of(&key())));
+    let owners = hints::owners_hash(&rings.ring().preference_list(Position::of(&key())));
     let hint = hints::Hint { owners, set: SiblingSet::default() };
     let row = rows::seal(&place, postcard::to_allocvec(&hint).expect("every hint has a stored form"));
     let mut batch = Batch::default();

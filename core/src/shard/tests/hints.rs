@@ -158,15 +158,13 @@ fn hints_are_paced_and_drained() {
 #[test]
 fn where_the_owners_have_changed_a_hint_goes_to_all_of_them_and_stays_until_a_write_quorum_has_it() {
     let (mut cluster, keys) = with_hints(40, Config::default());
-    let zone = Zone::new("default").expect("a good name");
     // b, for whom they were kept, stays down for good; f comes and owns some of the keys.
-    cluster.relayout(|layout| {
-        layout.admit(node("f"), zone.clone(), NonZeroU16::MIN);
-        layout.settle(&node("f"));
-    });
+    cluster.begin_change(cluster.with_owner("f"));
     cluster.start("f", Disk::default());
+    cluster.run(2_000);
+    cluster.end_change();
     let rings = cluster.rings();
-    let owners = |key: &Key| rings.all.preference_list(Position::of(key)).primaries().to_vec();
+    let owners = |key: &Key| rings.ring().preference_list(Position::of(key)).primaries().to_vec();
     let moved: Vec<&Key> = keys.iter().filter(|key| owners(key).contains(&node("f"))).collect();
     assert!(!moved.is_empty() && moved.len() < keys.len(), "{} of 40 keys have another owner", moved.len());
     cluster.run(10_000);

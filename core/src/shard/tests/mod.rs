@@ -14,7 +14,6 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::num::NonZeroU16;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -25,8 +24,8 @@ use crate::config::Config;
 use crate::error::RequestError;
 use crate::event::{Event, EventKind};
 use crate::hash::{Position, Slice};
-use crate::id::{ActorId, ClusterId, Key, NodeId, Token, Zone};
-use crate::layout::{Layout, Rings};
+use crate::id::{ActorId, ClusterId, Key, NodeId, Token};
+use crate::layout::{Change, Layout, Rings, Role};
 use crate::message::{Envelope, Message, ShardMessage};
 use crate::node::{Picture, ShardEvent, ToShard};
 use crate::storage::{Batch, MemoryStore, Page, PageLimit, Seq, Space, Storage, StorageError};
@@ -72,7 +71,7 @@ struct Cluster {
     boots: BTreeMap<NodeId, u64>,
     picture: BTreeMap<NodeId, Arc<Picture>>,
     config: Config,
-    layout: Layout,
+    rings: Arc<Rings>,
     down: BTreeSet<NodeId>,
     /// Nodes that are cut off without a word.
     silent: BTreeSet<NodeId>,
@@ -89,12 +88,24 @@ fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a good name")
 }
 
+fn admit(name: &str) -> Change {
+    Change::Admit { node: node(name), role: Role::plain() }
+}
+
+fn layout_of(names: &[&str]) -> Layout {
+    let changes: Vec<Change> = names.iter().map(|name| admit(name)).collect();
+    let founded = Layout::founded_by(node(names[0]), Role::plain());
+    if names.len() > 1 { founded.with(&changes).expect("they are none yet") } else { founded }
+}
+
 /// Keys that `a`, `b` and `c` own, in this order.
 fn keys(cluster: &Cluster) -> impl Iterator<Item = Key> + use<> {
     let rings = cluster.rings();
     let wanted = ["a", "b", "c", "d", "e"].map(node);
     let all = (0..).map(|number| Key::new(&format!("key-{number}")).expect("a good key"));
-    all.filter(move |key| rings.all.walk(Position::of(key)).take(5).eq(wanted.iter().take(rings.all.owners().len())))
+    all.filter(move |key| {
+        rings.ring().walk(Position::of(key)).take(5).eq(wanted.iter().take(rings.ring().owners().len()))
+    })
 }
 
 fn put(key: &Key, value: &str) -> Request {
@@ -132,19 +143,15 @@ impl Cluster {
     fn with(names: &[&str], mut config: Config) -> Self {
         config.repair.exchange_interval = Duration::from_secs(1_000_000);
         config.repair.collect_interval = Duration::from_secs(1_000_000);
-        let (zone, weight) = (Zone::new("default").expect("a good name"), NonZeroU16::MIN);
-        let mut layout = Layout::founded_by(node(names[0]), zone.clone(), weight);
-        for name in &names[1..] {
-            layout.admit(node(name), zone.clone(), weight);
-            layout.settle(&node(name));
-        }
+        let rings = Rings::settled(layout_of(names), &config.cluster);
+        let founded = rings.id;
         let mut cluster = Self {
             now: Time::from_ms(1),
             shards: BTreeMap::new(),
             boots: BTreeMap::new(),
             picture: BTreeMap::new(),
             config,
-            layout,
+            rings,
             down: BTreeSet::new(),
             silent: BTreeSet::new(),
             loses: |_| false,
@@ -156,7 +163,7 @@ impl Cluster {
         };
         for name in names {
             cluster.start(name, Disk::default());
-            cluster.tell(name, ToShard::Founded);
+            cluster.tell(name, ToShard::Founded(founded));
         }
         cluster.run(100);
         cluster.sent.clear();
@@ -165,7 +172,7 @@ impl Cluster {
     }
 
     fn rings(&self) -> Arc<Rings> {
-        Rings::new(self.layout.clone(), &self.config.cluster)
+        self.rings.clone()
     }
 
     fn start(&mut self, name: &str, disk: Disk) {
@@ -238,9 +245,20 @@ impl Cluster {
         self.silent = names.iter().map(|name| node(name)).collect();
     }
 
-    /// The owners change.
-    fn relayout(&mut self, change: impl FnOnce(&mut Layout)) {
-        change(&mut self.layout);
+    /// The layout with one more owner.
+    fn with_owner(&self, name: &str) -> Layout {
+        self.rings.layout().with(&[admit(name)]).expect("it is none yet")
+    }
+
+    /// A change of the owners begins: reads ask those of before, writes need both.
+    fn begin_change(&mut self, after: Layout) {
+        self.rings = Rings::between(self.rings.layout().clone(), after, &self.config.cluster);
+        self.show_pictures();
+    }
+
+    /// The change is over.
+    fn end_change(&mut self) {
+        self.rings = Rings::settled(self.rings.layout().clone(), &self.config.cluster);
         self.show_pictures();
     }
 

@@ -208,10 +208,7 @@ fn two_fallbacks_for_one_owner_are_one_vote() {
 fn while_owners_change_no_fallback_stands_in() {
     let mut cluster = Cluster::new(&FIVE);
     let key = key_of(&cluster);
-    let zone = Zone::new("default").expect("a good name");
-    cluster.relayout(|layout| {
-        layout.admit(node("f"), zone, NonZeroU16::MIN);
-    });
+    cluster.begin_change(cluster.with_owner("f"));
     cluster.down(&["b", "c"]);
     let reply = cluster.ask("a", put(&key, "1"));
     assert!(told(&reply).starts_with("quorum_not_met"), "{reply:?}");
@@ -235,11 +232,8 @@ fn the_answer_to_an_earlier_question_of_a_request_is_no_vote() {
     };
     assert_eq!(rounds(&cluster).len(), 1);
     // The layout changes before they have answered; what they promised under the old one is void.
-    let zone = Zone::new("default").expect("a good name");
     cluster.loses = |message| matches!(message, ShardMessage::Write { .. });
-    cluster.relayout(|layout| {
-        layout.admit(node("f"), zone, NonZeroU16::MIN);
-    });
+    cluster.begin_change(cluster.with_owner("f"));
     ["b", "c"].iter().for_each(|name| cluster.unstick(name));
     cluster.run(100);
     assert!(rounds(&cluster).len() == 2 && !cluster.replies.contains_key(&token));

@@ -7,10 +7,10 @@ use crate::config::Replication;
 /// A cluster of all but `a`, which has the first of its keys, and the layout in which `a` has joined it.
 fn before_a_joins(others: &[&str], config: Config) -> (Cluster, Key, Layout) {
     let mut cluster = Cluster::with(others, config);
-    let before = cluster.layout.clone();
-    cluster.layout.admit(node("a"), Zone::new("default").expect("a good name"), NonZeroU16::MIN);
+    let after = cluster.with_owner("a");
+    let before = core::mem::replace(&mut cluster.rings, Rings::settled(after.clone(), &cluster.config.cluster));
     let key = keys(&cluster).next().expect("there are many");
-    let after = core::mem::replace(&mut cluster.layout, before);
+    cluster.rings = before;
     let everybody = u8::try_from(others.len()).expect("few");
     cluster.ask(others[0], of(everybody, put(&key, "1"))).expect("it is written");
     cluster.run(1_000);
@@ -21,12 +21,13 @@ fn before_a_joins(others: &[&str], config: Config) -> (Cluster, Key, Layout) {
 #[test]
 fn a_giver_leaves_out_what_it_owned_once() {
     let (mut cluster, key, after) = before_a_joins(&["b", "c", "d"], Config::default());
-    cluster.relayout(|layout| {
-        *layout = after;
-        layout.settle(&node("a"));
-    });
+    cluster.begin_change(after);
     cluster.start("a", Disk::default());
     cluster.run(5_000);
+    // Nobody hears what it offers, so it keeps what it owns no more.
+    cluster.loses = |message| matches!(message, ShardMessage::Leftovers { .. });
+    cluster.end_change();
+    cluster.run(1_000);
     assert_eq!(["a", "b", "c", "d"].map(|name| cluster.holds(name, &key)), [["1"]; 4]);
     drop(cluster.crash("b"));
     cluster.start("b", Disk::default());
@@ -54,9 +55,9 @@ fn what_is_damaged_where_a_joiner_pulls_is_healed_by_the_owner_it_replaces() {
     let (mut cluster, key, after) = before_a_joins(&["b", "c"], config);
     let place = crate::shard::rows::object_key(&key);
     cluster.disk("b").rows.damage(Space::Objects, &place, Bytes::from_static(b"rot"));
-    cluster.relayout(|layout| *layout = after);
+    cluster.begin_change(after);
     cluster.start("a", Disk::default());
     cluster.run(5_000);
     assert_eq!(["a", "b", "c"].map(|name| cluster.holds(name, &key)), [["1"]; 3]);
-    assert!(cluster.shards[&node("a")].synced.contains(&Position::of(&key).slice()));
+    assert!(cluster.shards[&node("a")].is_whole(Position::of(&key).slice()));
 }

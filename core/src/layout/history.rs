@@ -1,0 +1,403 @@
+//! How far a node has come on the chain of layouts: which versions are active, who is synced under the newest, and by which
+//! version each slice is read and written. Everything here follows from what the owners say of themselves ([`Tracker`]), so
+//! that all nodes come to the same end in whatever order they hear of it. Never sends, and never knows who is alive.
+//!
+//! What a tracker says of its owner about the newest layout, slice by slice:
+//!
+//! - **synced**: its store holds all that the node owns of the slice.
+//! - **moved**: the node refuses to read the slice under anything older, durably.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::rings::{COUNT, place};
+use super::{Active, Layout, LayoutId, MalformedLayout, Rings};
+use crate::config::{ClusterConfig, Replication};
+use crate::hash::{Slice, StableHasher};
+use crate::id::NodeId;
+use crate::limits;
+
+/// What an owner says of itself. Only the owner raises the turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tracker {
+    /// Counts what it has said: a greater one is later.
+    pub turn: u64,
+    /// The newest layout that it acts under.
+    pub layout: LayoutId,
+    /// The slices that are synced under it, one bit each.
+    pub synced: u64,
+    /// The slices that it reads under nothing older, one bit each.
+    pub moved: u64,
+}
+
+/// What a node tells others of the layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// The active layouts, oldest first.
+    pub chain: Vec<Layout>,
+    /// What the owners say of themselves.
+    pub trackers: BTreeMap<NodeId, Tracker>,
+    /// The slices that somebody has seen to be readable under the newest layout alone, one bit each. What was seen once
+    /// stays true: whoever has forgotten since what it said of itself takes none of it back.
+    pub read: u64,
+    /// Those of them that have passed to it.
+    pub passed: u64,
+}
+
+/// Names some news: equal digests, equal news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsDigest {
+    /// The newest layout.
+    pub newest: LayoutId,
+    /// A hash of everything.
+    pub hash: u64,
+}
+
+/// What must outlive a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    chain: Vec<Layout>,
+    /// For each slice, the version that reads ask and the oldest that writes need.
+    points: Vec<(u64, u64)>,
+    tracker: Tracker,
+}
+
+/// How far a change has come, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The active versions, oldest first.
+    pub active: Vec<u64>,
+    /// For each owner under the newest layout, the slices that are synced, of 64.
+    pub synced: BTreeMap<NodeId, u32>,
+    /// Slices that are read under the newest layout here.
+    pub read: u32,
+    /// Slices that have passed to it here.
+    pub passed: u32,
+}
+
+/// The chain of layouts as one node knows it.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Consecutive versions, oldest first; never empty. The first ones may be retired and only kept because this node's
+    /// store is synced under them.
+    chain: Vec<Arc<Active>>,
+    reading: [u64; COUNT],
+    writing: [u64; COUNT],
+    trackers: BTreeMap<NodeId, Tracker>,
+}
+
+/// What came of some news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// There is a newer layout than before.
+    pub newer: bool,
+    /// Something is new.
+    pub changed: bool,
+    /// Versions were missed between what was known and what is: what this node's store is synced under says nothing.
+    pub missed: bool,
+}
+
+impl History {
+    /// A history of one layout.
+    #[must_use]
+    pub fn begin(layout: Layout, cluster: &ClusterConfig) -> Self {
+        let version = layout.version();
+        let chain = alloc::vec![Active::new(layout, cluster)];
+        Self { chain, reading: [version; COUNT], writing: [version; COUNT], trackers: BTreeMap::new() }
+    }
+
+    /// The history of a node that knew nothing.
+    #[must_use]
+    pub fn from_news(news: &News, cluster: &ClusterConfig) -> Self {
+        let mut history = Self::begin(Layout::default(), cluster);
+        history.replace(news, cluster);
+        history.learn_trackers(news);
+        history
+    }
+
+    /// What a restart finds; nothing if it is none that was written here.
+    #[must_use]
+    pub fn from_row(row: HistoryRow, me: &NodeId, cluster: &ClusterConfig) -> Option<Self> {
+        if !is_chain(&row.chain) || row.points.len() != COUNT {
+            return None;
+        }
+        let point = |index: usize| row.points[index];
+        let mut history = Self {
+            chain: row.chain.into_iter().map(|layout| Active::new(layout, cluster)).collect(),
+            reading: core::array::from_fn(|index| point(index).0),
+            writing: core::array::from_fn(|index| point(index).1),
+            trackers: BTreeMap::new(),
+        };
+        if row.tracker != Tracker::default() {
+            // What was said before the restart may be known to others; what is said now is later.
+            let tracker = Tracker { turn: row.tracker.turn, layout: row.tracker.layout, synced: 0, moved: 0 };
+            history.trackers.insert(me.clone(), tracker);
+        }
+        Some(history)
+    }
+
+    /// What must outlive a restart.
+    #[must_use]
+    pub fn row(&self, me: &NodeId) -> HistoryRow {
+        HistoryRow {
+            chain: self.chain.iter().map(|active| active.layout.clone()).collect(),
+            points: self.reading.iter().copied().zip(self.writing).collect(),
+            tracker: self.trackers.get(me).copied().unwrap_or_default(),
+        }
+    }
+
+    /// The newest layout.
+    #[must_use]
+    pub fn newest(&self) -> &Active {
+        self.chain.last().expect("a chain is never empty")
+    }
+
+    /// The newest layout.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.newest().layout
+    }
+
+    /// The oldest version that any slice is written under.
+    fn oldest(&self) -> u64 {
+        self.writing.iter().copied().min().unwrap_or(0)
+    }
+
+    /// The layouts that somebody's request may still need, oldest first.
+    pub fn active(&self) -> impl Iterator<Item = &Layout> {
+        let oldest = self.oldest();
+        self.chain.iter().filter(move |active| active.id.version >= oldest).map(|active| &active.layout)
+    }
+
+    /// The layout before the newest one, if it is still active.
+    #[must_use]
+    pub fn revertible(&self) -> Option<&Layout> {
+        let oldest = self.active().next()?;
+        (oldest.version() < self.layout().version()).then_some(oldest)
+    }
+
+    /// What routing needs.
+    #[must_use]
+    pub fn rings(&self) -> Arc<Rings> {
+        Arc::new(Rings {
+            id: self.newest().id,
+            chain: self.chain.clone(),
+            reading: self.reading,
+            writing: self.writing,
+        })
+    }
+
+    /// What others are told.
+    #[must_use]
+    pub fn news(&self) -> News {
+        let trackers = self.trackers.iter().filter(|(node, _)| self.concerns(node));
+        News {
+            chain: self.active().cloned().collect(),
+            trackers: trackers.map(|(node, tracker)| (node.clone(), *tracker)).collect(),
+            read: self.at_newest(&self.reading),
+            passed: self.at_newest(&self.writing),
+        }
+    }
+
+    /// The name of what others are told.
+    #[must_use]
+    pub fn digest(&self) -> NewsDigest {
+        let mut hasher = StableHasher::new();
+        self.active().for_each(|layout| hasher.u64(layout.id().hash));
+        for (node, tracker) in self.trackers.iter().filter(|(node, _)| self.concerns(node)) {
+            hasher.bytes(node.as_str().as_bytes());
+            hasher.u64(tracker.turn);
+        }
+        hasher.u64(self.at_newest(&self.reading));
+        hasher.u64(self.at_newest(&self.writing));
+        NewsDigest { newest: self.newest().id, hash: hasher.finish() }
+    }
+
+    fn concerns(&self, node: &NodeId) -> bool {
+        self.active().any(|layout| layout.is_owner(node))
+    }
+
+    /// A layout that was decided to follow the newest one, or that an operator forced.
+    pub fn follow(&mut self, layout: Layout, cluster: &ClusterConfig) {
+        let forced = layout.epoch() > self.layout().epoch();
+        let version = layout.version();
+        self.chain.push(Active::new(layout, cluster));
+        if forced {
+            // Nobody asks the owners of before any more: they may be gone.
+            self.reading = [version; COUNT];
+            self.writing = [version; COUNT];
+        }
+        let excess = self.chain.len().saturating_sub(limits::LAYOUTS_MAX);
+        self.chain.drain(..excess);
+    }
+
+    /// Takes over what another node knows.
+    pub fn learn(&mut self, news: &News, cluster: &ClusterConfig) -> Learned {
+        let before = (self.newest().id, self.digest());
+        let mut missed = false;
+        if let (Some(first), Some(last)) = (news.chain.first(), news.chain.last()) {
+            let newest = self.newest().id;
+            let is_later = last.id() > newest;
+            // Where the chains meet: after my newest layout, or in it.
+            let meets = first.version() == newest.version + 1
+                || news.chain.iter().any(|layout| layout.version() == newest.version && layout.id() == newest);
+            if is_later && meets {
+                for layout in news.chain.iter().filter(|layout| layout.version() > newest.version) {
+                    self.follow(layout.clone(), cluster);
+                }
+            } else if is_later {
+                self.replace(news, cluster);
+                missed = true;
+            }
+            let is_shared = self.chain.iter().any(|active| active.id == first.id());
+            if is_shared && first.version() > self.oldest() {
+                // Somebody has seen that all slices have passed so far.
+                self.reading.iter_mut().chain(&mut self.writing).for_each(|at| *at = (*at).max(first.version()));
+            }
+            if last.id() == self.newest().id {
+                let version = last.version();
+                for slice in Slice::all() {
+                    if (news.read | news.passed) & bit(slice) != 0 {
+                        self.reading[place(slice)] = version;
+                    }
+                    if news.passed & bit(slice) != 0 {
+                        self.writing[place(slice)] = version;
+                    }
+                }
+            }
+        }
+        self.learn_trackers(news);
+        let newer = self.newest().id != before.0;
+        Learned { newer, changed: newer || self.digest() != before.1, missed }
+    }
+
+    fn replace(&mut self, news: &News, cluster: &ClusterConfig) {
+        self.chain = news.chain.iter().map(|layout| Active::new(layout.clone(), cluster)).collect();
+        let first = self.chain.first().map_or(0, |active| active.id.version);
+        self.reading = [first; COUNT];
+        self.writing = [first; COUNT];
+    }
+
+    fn learn_trackers(&mut self, news: &News) {
+        for (node, theirs) in &news.trackers {
+            let known = self.trackers.entry(node.clone()).or_default();
+            *known = (*known).max(*theirs);
+        }
+        let is_known: Vec<NodeId> = self.trackers.keys().filter(|node| self.concerns(node)).cloned().collect();
+        self.trackers.retain(|node, _| is_known.binary_search(node).is_ok());
+    }
+
+    /// What this node says of itself from now on. Says whether that is new.
+    pub fn track(&mut self, me: &NodeId, synced: u64, moved: u64) -> bool {
+        let layout = self.newest().id;
+        let known = self.trackers.entry(me.clone()).or_default();
+        let says = Tracker { turn: known.turn, layout, synced, moved };
+        if *known == says {
+            return false;
+        }
+        *known = Tracker { turn: known.turn.saturating_add(1), ..says };
+        true
+    }
+
+    /// Moves every slice on as far as the trackers allow. Says whether any has moved.
+    pub fn advance(&mut self, replication: Replication) -> bool {
+        let newest = self.newest().id.version;
+        let before = (self.reading, self.writing);
+        for slice in Slice::all() {
+            let index = place(slice);
+            if self.reading[index] < newest && self.is_synced(slice, replication) {
+                self.reading[index] = newest;
+            }
+            if self.writing[index] < newest && self.reading[index] == newest && self.is_fenced(slice, replication) {
+                self.writing[index] = newest;
+            }
+        }
+        (self.reading, self.writing) != before
+    }
+
+    /// Whether reads under the newest layout find a quorum of synced owners on every arc.
+    fn is_synced(&self, slice: Slice, replication: Replication) -> bool {
+        let needed = usize::from(replication.r.max(replication.w).get());
+        self.newest().ring.arcs_of(slice).all(|(_, owners)| {
+            let synced = owners.iter().filter(|owner| self.says(owner, slice, |tracker| tracker.synced)).count();
+            synced >= needed.min(owners.len())
+        })
+    }
+
+    /// Whether no read under an older layout that writes still need can find its quorum any more.
+    fn is_fenced(&self, slice: Slice, replication: Replication) -> bool {
+        let (newest, oldest) = (self.newest().id.version, self.writing[place(slice)]);
+        let older = self.chain.iter().filter(|active| (oldest..newest).contains(&active.id.version));
+        older.flat_map(|active| active.ring.arcs_of(slice)).all(|(_, owners)| {
+            let moved = owners.iter().filter(|owner| self.says(owner, slice, |tracker| tracker.moved)).count();
+            moved + usize::from(replication.r.get()).min(owners.len()) > owners.len()
+        })
+    }
+
+    fn says(&self, node: &NodeId, slice: Slice, bits: impl Fn(&Tracker) -> u64) -> bool {
+        let tracker = self.trackers.get(node).filter(|tracker| tracker.layout == self.newest().id);
+        tracker.is_some_and(|tracker| bits(tracker) & bit(slice) != 0)
+    }
+
+    /// The slices that have come to the newest version, one bit each.
+    fn at_newest(&self, versions: &[u64; COUNT]) -> u64 {
+        let newest = self.newest().id.version;
+        let has_come = |slice: &Slice| versions[place(*slice)] == newest;
+        Slice::all().filter(has_come).fold(0, |bits, slice| bits | bit(slice))
+    }
+
+    /// Forgets layouts that no request needs. To be called once this node's store is synced under the newest one.
+    pub fn forget_retired(&mut self) {
+        let oldest = self.oldest();
+        self.chain.retain(|active| active.id.version >= oldest);
+    }
+
+    /// How far the change has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let newest = self.newest().id;
+        let count = |versions: &[u64]| {
+            u32::try_from(versions.iter().filter(|version| **version == newest.version).count()).expect("64 at most")
+        };
+        let synced = |node: &NodeId| {
+            let tracker = self.trackers.get(node).filter(|tracker| tracker.layout == newest);
+            tracker.map_or(0, |tracker| tracker.synced.count_ones())
+        };
+        Progress {
+            active: self.active().map(Layout::version).collect(),
+            synced: self.layout().owners().map(|node| (node.clone(), synced(node))).collect(),
+            read: count(&self.reading),
+            passed: count(&self.writing),
+        }
+    }
+}
+
+/// The bit of a slice.
+#[must_use]
+pub fn bit(slice: Slice) -> u64 {
+    1 << slice.number()
+}
+
+fn is_chain(chain: &[Layout]) -> bool {
+    let follows = chain.windows(2).all(|pair| pair[0].version() + 1 == pair[1].version());
+    follows && (1..=limits::LAYOUTS_MAX).contains(&chain.len())
+}
+
+impl News {
+    /// Checks news that came from outside.
+    ///
+    /// # Errors
+    /// [`MalformedLayout`].
+    pub fn validate(&self) -> Result<(), MalformedLayout> {
+        if !is_chain(&self.chain) {
+            return Err(MalformedLayout::Chain { layouts: self.chain.len() });
+        }
+        if self.trackers.len() > limits::MEMBERS_MAX {
+            return Err(MalformedLayout::Owners { owners: self.trackers.len() });
+        }
+        self.chain.iter().try_for_each(Layout::validate)
+    }
+}
