@@ -38,6 +38,8 @@ pub const SPANS_PER_ACTOR_MAX: usize = 16;
 pub const STRATEGIES_MAX: usize = 64;
 /// Most tokens of one node, whatever its weight: about a hundred times the usual share.
 pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
+/// Most partitions of a ring.
+pub const PARTITIONS_MAX: u16 = 1_024;
 /// Greatest replication factor.
 pub const REPLICATION_MAX: u8 = 16;
 /// Most members a node remembers.

@@ -185,7 +185,7 @@ impl Rings {
             layout
                 .shares()
                 .filter(|(_, share)| share.stage >= least)
-                .map(|(node, share)| Owner { node: node.clone(), zone: share.zone.clone(), weight: share.weight })
+                .map(|(node, share)| Owner::new(node.clone(), share.zone.clone(), share.weight))
                 .collect()
         };
         let ring = |owners| Ring::new(cluster.placement, cluster.replication.n, owners);
