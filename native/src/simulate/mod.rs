@@ -60,7 +60,7 @@ pub struct SimArguments {
     /// Measure how fast the simulated world is, and run nothing else
     #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "minimize", "trace"])]
     bench: bool,
-    /// Measure how evenly the placements share and how little moves, and run nothing else
+    /// Measure how evenly the placements share and how little moves, and run nothing else. Takes some minutes
     #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "minimize", "trace", "scenario", "bench"])]
     placement: bool,
     /// Put a bug in on purpose
