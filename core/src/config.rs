@@ -43,7 +43,11 @@ pub enum ConfigError {
         w: u8,
     },
     /// A placement that is not understood.
-    #[error("placement {found:?}: it must be tokens:K with K from 1 to 1024, for example tokens:150")]
+    #[error(
+        "placement {found:?}: it must be tokens:K with K from 1 to 1024, for example tokens:150, or partitions:K with K a power \
+         of two from 1 to {}, for example partitions:64",
+        limits::PARTITIONS_MAX
+    )]
     Placement {
         /// What was given.
         found: String,
@@ -104,6 +108,9 @@ impl Default for Replication {
 pub enum Placement {
     /// Every node has so many tokens for each unit of weight.
     Tokens(NonZeroU16),
+    /// So many equal parts, a power of two up to [`limits::PARTITIONS_MAX`], are assigned to the nodes: evenly, each in
+    /// as many zones as can be, and so that little moves when the nodes change.
+    Partitions(NonZeroU16),
 }
 
 impl Default for Placement {
@@ -116,9 +123,12 @@ impl FromStr for Placement {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let tokens = text.strip_prefix("tokens:").and_then(|count| count.parse::<NonZeroU16>().ok());
-        match tokens {
-            Some(count) if count.get() <= 1_024 => Ok(Self::Tokens(count)),
+        let (kind, count) = text.split_once(':').unwrap_or_default();
+        match (kind, count.parse::<NonZeroU16>()) {
+            ("tokens", Ok(count)) if count.get() <= 1_024 => Ok(Self::Tokens(count)),
+            ("partitions", Ok(count)) if count.is_power_of_two() && count.get() <= limits::PARTITIONS_MAX => {
+                Ok(Self::Partitions(count))
+            }
             _ => Err(ConfigError::Placement { found: text.into() }),
         }
     }
@@ -128,6 +138,7 @@ impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tokens(count) => write!(f, "tokens:{count}"),
+            Self::Partitions(count) => write!(f, "partitions:{count}"),
         }
     }
 }

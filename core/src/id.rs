@@ -129,6 +129,10 @@ text_name!(
     /// The name that people gave the cluster. Nodes with different cluster names refuse each other.
     ClusterName, "a cluster name", limits::NODE_ID_BYTES_MAX, "A-Z a-z 0-9 . _ -", is_name_character
 );
+text_name!(
+    /// What kind of event or question it is: 1 to 128 bytes, for people to choose.
+    EventName, "an event name", limits::EVENT_NAME_BYTES_MAX, "no control characters", |c| !c.is_control()
+);
 
 macro_rules! wide_id {
     ($(#[$doc:meta])* $name:ident) => {

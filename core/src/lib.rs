@@ -20,6 +20,7 @@ mod digest;
 pub mod effects;
 pub mod error;
 pub mod event;
+pub mod gossip;
 pub mod hash;
 pub mod id;
 pub mod layout;

@@ -38,6 +38,8 @@ pub const SPANS_PER_ACTOR_MAX: usize = 16;
 pub const STRATEGIES_MAX: usize = 64;
 /// Most tokens of one node, whatever its weight: about a hundred times the usual share.
 pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
+/// Most partitions of a ring.
+pub const PARTITIONS_MAX: u16 = 1_024;
 /// Greatest replication factor.
 pub const REPLICATION_MAX: u8 = 16;
 /// Most members a node remembers.
@@ -101,7 +103,30 @@ pub const CUT_LEAVES_MAX: usize = 4_096;
 pub const HEALS_MAX: usize = 64;
 /// Longest time-out that a client may ask for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Longest name of a user event or question, in bytes.
+pub const EVENT_NAME_BYTES_MAX: usize = 128;
+/// Most bytes that an event, a question or an answer carries.
+pub const EVENT_BYTES_MAX: usize = 8 * 1_024;
+/// Events that a node remembers: for those who missed them, and so that none is heard twice.
+pub const EVENTS_REMEMBERED: usize = 512;
+/// Events of a node's own that it is still telling; the next one is refused.
+pub const EVENTS_UNSENT_MAX: usize = 256;
+/// Events in one message.
+pub const EVENTS_PER_MESSAGE_MAX: usize = 64;
+/// Bytes of events in one message that tells them (one event may exceed it alone).
+pub const EVENTS_TOLD_BYTES_MAX: usize = 8 * 1_024;
+/// Bytes of events in one message that follows a comparison.
+pub const EVENTS_LATE_BYTES_MAX: usize = 64 * 1_024;
+/// Bytes of events that one step of a comparison sends; the next comparison finds the rest.
+pub const EVENTS_COMPARED_BYTES_MAX: usize = 1_024 * 1_024;
+/// Questions that a node has under way, as asker; as many of one asker are remembered by who answers.
+pub const QUESTIONS_MAX: usize = 16;
+/// Questions that a node remembers having been asked; while there are as many, the next one is not heard.
+pub const QUESTIONS_ANSWERED_MAX: usize = 256;
+/// Members that one question is sent to at once.
+pub const QUESTIONS_SENT_AT_ONCE: usize = 64;
 
+const _: () = assert!(EVENTS_UNSENT_MAX < EVENTS_REMEMBERED);
 const _: () = assert!(VALUE_BYTES_DEFAULT <= VALUE_BYTES_MAX);
 const _: () = assert!(EXCHANGE_NODES_MAX * 16 <= EXCHANGE_KEYS_MAX);
 const _: () = assert!(LAYOUTS_ACTIVE_MAX <= LAYOUTS_MAX);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use quorate_core::config::Repair;
 use quorate_core::event::EventKind;
 use quorate_core::id::{Key, NodeId};
-use quorate_core::membership::State;
 use quorate_core::sim::{Action, ClientOperation, DiskFate, RequestOptions, Setting, World, node_name};
 use quorate_core::view::{OperationView, OutcomeView};
 
@@ -23,7 +22,7 @@ fn world(nodes: u8) -> World {
         ..Repair::default()
     };
     let mut world = World::new(&Setting { nodes, repair, ..Setting::default() });
-    wait(&mut world, SECONDS(10), "one cluster", settled);
+    wait(&mut world, SECONDS(10), "one cluster", World::is_settled);
     world
 }
 
@@ -33,17 +32,6 @@ fn node(name: &str) -> NodeId {
 
 fn key(name: &str) -> Key {
     Key::new(name).expect("a good key")
-}
-
-fn settled(world: &World) -> bool {
-    let view = world.view();
-    let alive = |state: State| state == State::Alive;
-    view.nodes.iter().all(|node| {
-        node.not_ready.is_none()
-            && node.members.len() == view.nodes.len()
-            && node.members.iter().all(|member| alive(member.state))
-            && node.layout_version == 2 * view.nodes.len() as u64
-    })
 }
 
 #[track_caller]
@@ -171,7 +159,7 @@ fn nothing_is_collected_while_a_member_is_down() {
         assert_eq!(events(&mut world), (0, 0), "{down} is down");
         assert!(held(&world, "cart").values().all(|versions| *versions == [None]), "the tombstone is kept");
         world.apply(&Action::Restart { node: down.clone() });
-        wait(&mut world, SECONDS(60), "it is back", settled);
+        wait(&mut world, SECONDS(60), "it is back", World::is_settled);
         assert!(get(&mut world, &owners[0], "cart").is_empty());
         wait(&mut world, SECONDS(60), "collected", |world| is_collected(world, "cart"));
         put(&mut world, &owners[0], "cart", "milk");
@@ -194,7 +182,7 @@ fn kv679_tombstone() {
         assert!(!is_collected(&world, "cart"), "the third owner has not seen the deletion");
         assert!(held(&world, "cart")[&owners[2]].contains(&Some("milk".into())));
         world.apply(&Action::Heal);
-        wait(&mut world, SECONDS(90), "healed", settled);
+        wait(&mut world, SECONDS(90), "healed", World::is_settled);
         assert!(get(&mut world, &owners[0], "cart").is_empty());
         wait(&mut world, SECONDS(60), "collected", |world| is_collected(world, "cart"));
         put(&mut world, &owners[1], "cart", "eggs");
@@ -220,7 +208,7 @@ fn kv679_tombstone2() {
     delete(&mut world, &owners[1], "cart");
     run(&mut world, SECONDS(20));
     world.apply(&Action::Restart { node: owners[2].clone() });
-    wait(&mut world, SECONDS(60), "it is back", settled);
+    wait(&mut world, SECONDS(60), "it is back", World::is_settled);
     assert!(get(&mut world, &owners[2], "cart").is_empty());
     wait(&mut world, SECONDS(60), "collected", |world| is_collected(world, "cart"));
     put(&mut world, &owners[2], "cart", "bread");
@@ -272,7 +260,7 @@ fn after_a_power_failure_what_was_collected_stays_away_and_new_writes_live() {
         world.apply(&Action::Crash { node: node_name(index), disk: DiskFate::Kept });
     }
     (0..3).for_each(|index| world.apply(&Action::Restart { node: node_name(index) }));
-    wait(&mut world, SECONDS(30), "back", settled);
+    wait(&mut world, SECONDS(30), "back", World::is_settled);
     for number in 0..10 {
         let name = format!("cart {number}");
         assert!(get(&mut world, &node("C"), &name).is_empty());

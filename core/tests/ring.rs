@@ -15,11 +15,8 @@ fn node(name: &str) -> NodeId {
 }
 
 fn owner(name: &str, zone: u8, weight: u16) -> Owner {
-    Owner {
-        node: node(name),
-        zone: Zone::new(&format!("zone-{zone}")).expect("a good name"),
-        weight: NonZeroU16::new(weight).expect("above zero"),
-    }
+    let zone = Zone::new(&format!("zone-{zone}")).expect("a good name");
+    Owner::new(node(name), zone, NonZeroU16::new(weight).expect("above zero"))
 }
 
 fn ring(per_weight: u16, n: u8, owners: &[Owner]) -> Ring {

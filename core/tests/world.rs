@@ -9,7 +9,7 @@ use quorate_core::sim::{
     node_name,
 };
 use quorate_core::time::Time;
-use quorate_core::view::{NodeView, OperationView, OutcomeView};
+use quorate_core::view::{OperationView, OutcomeView};
 
 fn world(nodes: u8) -> World {
     World::new(&Setting { nodes, ..Setting::default() })
@@ -33,13 +33,6 @@ fn wait(world: &mut World, limit: Duration, what: &str, condition: impl Fn(&Worl
         world.run_until(next);
     }
     world.now()
-}
-
-fn settled(world: &World) -> bool {
-    let view = world.view();
-    let all_alive = |node: &NodeView| node.members.iter().all(|member| member.state == State::Alive);
-    view.nodes.iter().all(|node| node.not_ready.is_none() && node.members.len() == view.nodes.len() && all_alive(node))
-        && view.nodes.iter().all(|node| node.layout_version == 2 * view.nodes.len() as u64)
 }
 
 /// One request of a client, run to its answer.
@@ -74,7 +67,7 @@ fn get(world: &mut World, client: &str, at: &str, name: &str) -> Vec<String> {
 #[test]
 fn one_node_alone_serves() {
     let mut world = world(1);
-    wait(&mut world, Duration::from_secs(1), "ready", settled);
+    wait(&mut world, Duration::from_secs(1), "ready", World::is_settled);
     put(&mut world, "alice", "A", "cart", "milk", false);
     assert_eq!(get(&mut world, "bob", "A", "cart"), ["milk"]);
 }
@@ -83,7 +76,7 @@ fn one_node_alone_serves() {
 fn nodes_join_and_every_one_serves_every_key() {
     for nodes in [2, 3, 5, 16] {
         let mut world = world(nodes);
-        wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+        wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
         put(&mut world, "alice", "A", "cart", "milk", false);
         for index in 0..nodes {
             assert_eq!(get(&mut world, "bob", node_name(index).as_str(), "cart"), ["milk"]);
@@ -94,7 +87,7 @@ fn nodes_join_and_every_one_serves_every_key() {
 #[test]
 fn writes_one_after_the_other_never_conflict_whichever_nodes_they_go_through() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     for (number, at) in ["A", "B", "C", "B", "A", "C"].into_iter().enumerate() {
         put(&mut world, "alice", at, "cart", &format!("value {number}"), false);
         assert_eq!(get(&mut world, "bob", "C", "cart"), [format!("value {number}")]);
@@ -104,7 +97,7 @@ fn writes_one_after_the_other_never_conflict_whichever_nodes_they_go_through() {
 #[test]
 fn two_writes_that_saw_the_same_become_siblings_and_one_that_saw_both_resolves_them() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     put(&mut world, "alice", "A", "cart", "milk", false);
     for client in ["alice", "bob"] {
         assert_eq!(get(&mut world, client, "B", "cart"), ["milk"]);
@@ -119,7 +112,7 @@ fn two_writes_that_saw_the_same_become_siblings_and_one_that_saw_both_resolves_t
 #[test]
 fn a_deleted_key_is_absent_and_can_be_written_again() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     put(&mut world, "alice", "A", "cart", "milk", false);
     let view = ask(&mut world, "alice", "B", ClientOperation::Delete { key: key("cart"), informed: false });
     assert_eq!(view.outcome, Some(OutcomeView::Written));
@@ -142,7 +135,7 @@ fn beliefs(world: &World, of: &str) -> Vec<(State, bool)> {
 #[test]
 fn a_crashed_node_is_found_dead_in_eight_seconds_and_alive_three_after_its_return() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     put(&mut world, "alice", "A", "cart", "milk", false);
     world.apply(&Action::Crash { node: node("B"), disk: DiskFate::Kept });
     put(&mut world, "alice", "C", "cart", "eggs", false);
@@ -152,7 +145,7 @@ fn a_crashed_node_is_found_dead_in_eight_seconds_and_alive_three_after_its_retur
     assert_eq!(get(&mut world, "bob", "A", "cart"), ["eggs"]);
     world.apply(&Action::Restart { node: node("B") });
     wait(&mut world, Duration::from_secs(3), "B is alive again", |world| {
-        beliefs(world, "B") == [(State::Alive, false); 2] && settled(world)
+        beliefs(world, "B") == [(State::Alive, false); 2] && world.is_settled()
     });
     assert_eq!(get(&mut world, "bob", "B", "cart"), ["eggs"]);
 }
@@ -160,7 +153,7 @@ fn a_crashed_node_is_found_dead_in_eight_seconds_and_alive_three_after_its_retur
 #[test]
 fn a_node_that_says_goodbye_is_listed_dead_and_stopped_at_once() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     world.apply(&Action::Stop { node: node("B") });
     wait(&mut world, Duration::from_millis(300), "B is listed as stopped", |world| {
         beliefs(world, "B") == [(State::Dead, true); 2]
@@ -170,14 +163,14 @@ fn a_node_that_says_goodbye_is_listed_dead_and_stopped_at_once() {
 #[test]
 fn what_was_acknowledged_is_there_after_all_have_crashed_at_once() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     for number in 0..20 {
         put(&mut world, "alice", node_name(number % 3).as_str(), &format!("key {number}"), "kept", false);
     }
     for action in [|node| Action::Crash { node, disk: DiskFate::Kept }, |node| Action::Restart { node }] {
         (0..3).for_each(|index| world.apply(&action(node_name(index))));
     }
-    wait(&mut world, Duration::from_secs(10), "one cluster again", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster again", World::is_settled);
     for number in 0..20 {
         assert_eq!(get(&mut world, "bob", "B", &format!("key {number}")), ["kept"]);
     }
@@ -186,14 +179,14 @@ fn what_was_acknowledged_is_there_after_all_have_crashed_at_once() {
 #[test]
 fn a_node_that_lost_its_disk_pulls_what_it_owns_before_it_counts() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     (0..20).for_each(|number| put(&mut world, "alice", "A", &format!("key {number}"), "kept", false));
     world.apply(&Action::Crash { node: node("B"), disk: DiskFate::Lost });
     world.apply(&Action::Restart { node: node("B") });
     for number in 0..20 {
         assert_eq!(get(&mut world, "bob", "C", &format!("key {number}")), ["kept"]);
     }
-    wait(&mut world, Duration::from_secs(10), "one cluster again", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster again", World::is_settled);
     let keys: Vec<u64> = world.view().nodes.iter().map(|node| node.keys).collect();
     assert_eq!(keys, [20; 3]);
 }
@@ -201,11 +194,11 @@ fn a_node_that_lost_its_disk_pulls_what_it_owns_before_it_counts() {
 #[test]
 fn a_node_that_joins_a_cluster_with_data_hides_none_of_it() {
     let mut world = world(1);
-    wait(&mut world, Duration::from_secs(10), "ready", settled);
+    wait(&mut world, Duration::from_secs(10), "ready", World::is_settled);
     (0..20).for_each(|number| put(&mut world, "alice", "A", &format!("key {number}"), "kept", false));
     for joined in 2..=6 {
         world.apply(&Action::Add);
-        wait(&mut world, Duration::from_secs(10), "it is settled", settled);
+        wait(&mut world, Duration::from_secs(10), "it is settled", World::is_settled);
         for number in 0..20 {
             let at = node_name(number % joined);
             assert_eq!(get(&mut world, "bob", at.as_str(), &format!("key {number}")), ["kept"]);
@@ -216,7 +209,7 @@ fn a_node_that_joins_a_cluster_with_data_hides_none_of_it() {
 #[test]
 fn a_minority_refuses_and_the_healed_cluster_is_one_again() {
     let mut world = world(3);
-    wait(&mut world, Duration::from_secs(10), "one cluster", settled);
+    wait(&mut world, Duration::from_secs(10), "one cluster", World::is_settled);
     world.apply(&Action::Partition { groups: vec![vec![node("A")]] });
     let refused = ask(&mut world, "alice", "A", ClientOperation::Get { key: key("cart") });
     assert!(matches!(refused.outcome, Some(OutcomeView::Failed { .. })), "{refused:#?}");

@@ -16,7 +16,7 @@ export interface ClusterOptions {
   r?: number;
   /** Durable copies a write waits for, 1 to n. */
   w?: number;
-  /** How the ring is cut: `tokens:K`. */
+  /** How the ring is cut: `tokens:K` or `partitions:K`. */
   placement?: string;
   /** The network between all nodes; `loss` is a share, 0 to 1. */
   network?: { latency_min_ms?: number; latency_max_ms?: number; loss?: number };

@@ -6,8 +6,10 @@ use core::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 use super::{Exclusion, Farewell, Layout, Role};
+use crate::config::ClusterConfig;
 use crate::id::{ActorId, NodeId, Zone};
 use crate::limits;
+use crate::ring::Place;
 
 /// One change of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +29,12 @@ pub enum Change {
         /// Why.
         why: Farewell,
     },
-    /// A node takes the place of another one, and so exactly what that one owned.
+    /// A node takes the place of another one, and so exactly what that one owned. What it owned itself until then, it
+    /// gives up.
     Replace {
         /// Who goes.
         old: NodeId,
-        /// Who comes; it is no owner yet.
+        /// Who comes.
         new: NodeId,
         /// The store of the one who comes.
         store: ActorId,
@@ -60,9 +63,6 @@ pub enum ChangeError {
     /// It owns nothing.
     #[error("{0} owns no part of the ring: `quorate layout show` lists who does")]
     NotAnOwner(NodeId),
-    /// It is an owner already.
-    #[error("{0} is an owner already; a node that takes another's place must not be")]
-    AlreadyAnOwner(NodeId),
     /// Nobody would be left.
     #[error("{0} is the last owner: a cluster keeps at least one")]
     LastOwner(NodeId),
@@ -109,17 +109,17 @@ impl Layout {
     ///
     /// # Errors
     /// [`ChangeError`].
-    pub fn with(&self, changes: &[Change]) -> Result<Self, ChangeError> {
+    pub fn with(&self, changes: &[Change], cluster: &ClusterConfig) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         changes.iter().try_for_each(|change| next.make(change))?;
-        next.follow(self)
+        next.follow(self, cluster)
     }
 
     /// The next version, with the owners of an earlier one.
     ///
     /// # Errors
     /// [`ChangeError::Nothing`] if they are the owners of now.
-    pub fn reverted_to(&self, earlier: &Self) -> Result<Self, ChangeError> {
+    pub fn reverted_to(&self, earlier: &Self, cluster: &ClusterConfig) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         for (node, role) in &self.roles {
             if !earlier.roles.contains_key(node) {
@@ -134,22 +134,25 @@ impl Layout {
             .map(|(node, role)| (node.clone(), Role { store: now(node, role), ..role.clone() }))
             .collect();
         next.excluded.retain(|node, _| !earlier.roles.contains_key(node));
-        next.follow(self)
+        let mut back = next.follow(self, cluster)?;
+        back.assignment.clone_from(&earlier.assignment);
+        Ok(back)
     }
 
     /// The first version of the next epoch, decided by nobody: an operator's override.
     ///
     /// # Errors
     /// [`ChangeError`].
-    pub fn forced(&self, changes: &[Change]) -> Result<Self, ChangeError> {
+    pub fn forced(&self, changes: &[Change], cluster: &ClusterConfig) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         changes.iter().try_for_each(|change| next.make(change))?;
         next.epoch = self.epoch.saturating_add(1);
         next.version = self.version.saturating_add(1);
+        next.assign(cluster, self.assignment.as_ref());
         Ok(next)
     }
 
-    fn follow(mut self, before: &Self) -> Result<Self, ChangeError> {
+    fn follow(mut self, before: &Self, cluster: &ClusterConfig) -> Result<Self, ChangeError> {
         if self == *before {
             return Err(ChangeError::Nothing);
         }
@@ -158,6 +161,7 @@ impl Layout {
         }
         self.version = before.version.saturating_add(1);
         self.forget_exclusions();
+        self.assign(cluster, before.assignment.as_ref());
         Ok(self)
     }
 
@@ -165,7 +169,9 @@ impl Layout {
         match change {
             Change::Admit { node, role } => {
                 self.excluded.remove(node);
-                self.roles.insert(node.clone(), role.clone());
+                let place = self.roles.get(node).map(|role| role.place.clone());
+                let place = place.unwrap_or_else(|| self.free_place(node));
+                self.roles.insert(node.clone(), Role { place, ..role.clone() });
             }
             Change::Remove { node, why } => {
                 let role = self.roles.remove(node).ok_or_else(|| ChangeError::NotAnOwner(node.clone()))?;
@@ -175,8 +181,8 @@ impl Layout {
                 self.excluded.insert(node.clone(), Exclusion { store: role.store, why: *why });
             }
             Change::Replace { old, new, store } => {
-                if self.roles.contains_key(new) {
-                    return Err(ChangeError::AlreadyAnOwner(new.clone()));
+                if old == new {
+                    return Err(ChangeError::Nothing);
                 }
                 let role = self.roles.remove(old).ok_or_else(|| ChangeError::NotAnOwner(old.clone()))?;
                 self.excluded.insert(old.clone(), Exclusion { store: role.store, why: Farewell::Removed });
@@ -194,6 +200,15 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// The first of a node's places that nobody has.
+    fn free_place(&self, node: &NodeId) -> Place {
+        let mut place = Place::of(node.clone());
+        while self.roles.values().any(|role| role.place == place) {
+            place.turn = place.turn.saturating_add(1);
+        }
+        place
     }
 
     /// Exclusions are remembered for so many nodes; beyond that the first by name go.

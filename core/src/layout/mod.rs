@@ -24,7 +24,8 @@ mod rings;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
@@ -34,9 +35,12 @@ pub use self::decision::{Acceptor, Ballot, Decision, Proposal, Step, Verdict};
 pub use self::history::{History, HistoryRow, Learned, News, NewsDigest, Progress, Tracker, bit};
 pub use self::plan::{Move, Plan};
 pub use self::rings::{Active, Rings};
+use crate::config::{ClusterConfig, Placement};
 use crate::hash::StableHasher;
 use crate::id::{ActorId, NodeId, Zone};
 use crate::limits;
+use crate::ring::{Assignment, Owner, Place, Ring};
+use crate::wire;
 
 /// What one owner has of the ring.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +49,8 @@ pub struct Role {
     pub zone: Zone,
     /// Its share, relative to the others.
     pub weight: NonZeroU16,
+    /// Whose place on the ring it has: mostly its own.
+    pub place: Place,
     /// The store that votes on the next version. Another store of that node has forgotten what it promised: it abstains
     /// until a later version names it.
     pub store: ActorId,
@@ -88,6 +94,8 @@ pub struct Layout {
     version: u64,
     roles: BTreeMap<NodeId, Role>,
     excluded: BTreeMap<NodeId, Exclusion>,
+    /// Who has which partition, where the ring is cut into partitions: it depends on who had them before.
+    assignment: Option<Assignment>,
 }
 
 /// A layout from outside that no member would send. Nothing was changed.
@@ -99,6 +107,9 @@ pub enum MalformedLayout {
         /// How many it names.
         owners: usize,
     },
+    /// Two owners in one place, or partitions that are given to others than the owners.
+    #[error("a layout in which two owners have one place, or partitions belong to nobody")]
+    Places,
     /// Layouts that do not follow each other, or too many.
     #[error("{layouts} layouts that are no chain of 1 to {}", limits::LAYOUTS_MAX)]
     Chain {
@@ -107,28 +118,74 @@ pub enum MalformedLayout {
     },
 }
 
-#[cfg(test)]
 impl Role {
+    /// The role of a node in its own place.
+    #[must_use]
+    pub const fn of(node: NodeId, zone: Zone, weight: NonZeroU16, store: ActorId) -> Self {
+        Self { zone, weight, place: Place::of(node), store }
+    }
+
     /// An ordinary one, for tests that look at other things.
-    pub(crate) fn plain() -> Self {
-        Self { zone: Zone::new("default").expect("a good name"), weight: NonZeroU16::MIN, store: ActorId(0) }
+    #[cfg(test)]
+    pub(crate) fn plain(node: &str) -> Self {
+        Self::of(
+            NodeId::new(node).expect("a good name"),
+            Zone::new("default").expect("a good name"),
+            NonZeroU16::MIN,
+            ActorId(0),
+        )
     }
 }
 
 impl Layout {
     /// The layout of a cluster at its founding.
     #[must_use]
-    pub fn founded_by(node: NodeId, role: Role) -> Self {
+    pub fn founded_by(node: NodeId, role: Role, cluster: &ClusterConfig) -> Self {
         let roles = BTreeMap::from([(node, role)]);
-        Self { epoch: 0, version: 1, roles, excluded: BTreeMap::new() }
+        let mut layout = Self { version: 1, roles, ..Self::default() };
+        layout.assign(cluster, None);
+        layout
+    }
+
+    /// Gives the partitions to the owners, if there are any; as far as can be, each stays where it was.
+    fn assign(&mut self, cluster: &ClusterConfig, before: Option<&Assignment>) {
+        self.assignment = match cluster.placement {
+            Placement::Tokens(_) => None,
+            Placement::Partitions(count) => {
+                Some(Assignment::new(count, cluster.replication.n, &self.ring_owners(), before))
+            }
+        };
+    }
+
+    /// The owners, as the ring knows them.
+    fn ring_owners(&self) -> Vec<Owner> {
+        let owner = |(node, role): (&NodeId, &Role)| Owner {
+            node: node.clone(),
+            place: role.place.clone(),
+            zone: role.zone.clone(),
+            weight: role.weight,
+        };
+        self.roles.iter().map(owner).collect()
+    }
+
+    /// The ring that follows from it.
+    #[must_use]
+    pub fn ring(&self, cluster: &ClusterConfig) -> Ring {
+        let n = cluster.replication.n;
+        match &self.assignment {
+            Some(assignment) => Ring::assigned(n, self.ring_owners(), assignment),
+            None => Ring::new(cluster.placement, n, self.ring_owners()),
+        }
     }
 
     /// Its name.
     #[must_use]
     pub fn id(&self) -> LayoutId {
         let mut hasher = StableHasher::new();
-        for (node, Role { zone, weight, store }) in &self.roles {
+        for (node, Role { zone, weight, place, store }) in &self.roles {
             hasher.bytes(node.as_str().as_bytes());
+            hasher.bytes(place.node.as_str().as_bytes());
+            hasher.u16(place.turn);
             hasher.bytes(zone.as_str().as_bytes());
             hasher.u16(weight.get());
             hasher.bytes(&store.0.to_be_bytes());
@@ -138,6 +195,9 @@ impl Layout {
             hasher.bytes(node.as_str().as_bytes());
             hasher.bytes(&store.0.to_be_bytes());
             hasher.u64(u64::from(*why == Farewell::Evicted));
+        }
+        if let Some(assignment) = &self.assignment {
+            hasher.bytes(&wire::encode(assignment));
         }
         LayoutId { epoch: self.epoch, version: self.version, hash: hasher.finish() }
     }
@@ -200,6 +260,12 @@ impl Layout {
     /// [`MalformedLayout`].
     pub fn validate(&self) -> Result<(), MalformedLayout> {
         let owners = self.roles.len().max(self.excluded.len());
-        if owners > limits::MEMBERS_MAX { Err(MalformedLayout::Owners { owners }) } else { Ok(()) }
+        if owners > limits::MEMBERS_MAX {
+            return Err(MalformedLayout::Owners { owners });
+        }
+        let places: BTreeSet<&Place> = self.roles.values().map(|role| &role.place).collect();
+        let assigned =
+            self.assignment.as_ref().is_none_or(|assignment| assignment.places().iter().eq(places.iter().copied()));
+        if places.len() < self.roles.len() || !assigned { Err(MalformedLayout::Places) } else { Ok(()) }
     }
 }

@@ -8,7 +8,7 @@ use super::{Layout, LayoutId};
 use crate::config::ClusterConfig;
 use crate::hash::{Position, SLICES, Slice, StableHasher};
 use crate::id::NodeId;
-use crate::ring::{Owner, Ring};
+use crate::ring::Ring;
 
 /// How many slices there are, as a length.
 pub(super) const COUNT: usize = 64;
@@ -28,12 +28,7 @@ impl Active {
     /// Computes the ring.
     #[must_use]
     pub fn new(layout: Layout, cluster: &ClusterConfig) -> Arc<Self> {
-        let owner = |(node, role): (&NodeId, &super::Role)| Owner {
-            node: node.clone(),
-            zone: role.zone.clone(),
-            weight: role.weight,
-        };
-        let ring = Ring::new(cluster.placement, cluster.replication.n, layout.roles().map(owner).collect());
+        let ring = layout.ring(cluster);
         Arc::new(Self { id: layout.id(), layout, ring })
     }
 }

@@ -17,7 +17,7 @@ fn node(index: u64) -> NodeId {
 }
 
 fn role(index: u64) -> Role {
-    Role { store: ActorId(index.into()), ..Role::plain() }
+    Role { store: ActorId(index.into()), ..Role::plain(node(index).as_str()) }
 }
 
 fn admit(index: u64) -> Change {
@@ -29,9 +29,9 @@ fn remove(index: u64) -> Change {
 }
 
 fn layout_of(count: u64) -> Layout {
-    let founded = Layout::founded_by(node(0), role(0));
+    let founded = Layout::founded_by(node(0), role(0), &cluster());
     let others: Vec<Change> = (1..count).map(admit).collect();
-    if others.is_empty() { founded } else { founded.with(&others).expect("they are none yet") }
+    if others.is_empty() { founded } else { founded.with(&others, &cluster()).expect("they are none yet") }
 }
 
 fn cluster() -> ClusterConfig {
@@ -46,13 +46,13 @@ fn names(layout: &Layout) -> Vec<&str> {
 #[test]
 fn every_change_is_another_version_and_says_what_it_cannot_do() {
     let three = layout_of(3);
-    let four = three.with(&[admit(3)]).expect("it is none yet");
+    let four = three.with(&[admit(3)], &cluster()).expect("it is none yet");
     assert_eq!((four.version(), names(&four)), (three.version() + 1, Vec::from(["n0", "n1", "n2", "n3"])));
     assert!(three.id() < four.id());
-    let without = four.with(&[remove(1)]).expect("others are left");
+    let without = four.with(&[remove(1)], &cluster()).expect("others are left");
     assert_eq!(names(&without), ["n0", "n2", "n3"]);
     assert_eq!(without.exclusion(&node(1)).expect("it is excluded").store, ActorId(1));
-    assert!(without.with(&[admit(1)]).expect("it may come back").exclusion(&node(1)).is_none());
+    assert!(without.with(&[admit(1)], &cluster()).expect("it may come back").exclusion(&node(1)).is_none());
 
     let alone = layout_of(1);
     for (layout, changes, expected) in [
@@ -61,7 +61,7 @@ fn every_change_is_another_version_and_says_what_it_cannot_do() {
         (&three, &[admit(1)], ChangeError::Nothing),
         (&three, &[], ChangeError::Nothing),
     ] {
-        assert_eq!(layout.with(changes), Err(expected), "{changes:?}");
+        assert_eq!(layout.with(changes, &cluster()), Err(expected), "{changes:?}");
     }
 }
 
@@ -69,12 +69,12 @@ fn every_change_is_another_version_and_says_what_it_cannot_do() {
 fn going_back_is_another_version_with_the_owners_of_before() {
     let before = layout_of(3);
     let readmit = Change::Readmit { node: node(2), store: ActorId(9) };
-    let after = before.with(&[remove(1), admit(5), readmit]).expect("a good change");
-    let back = after.reverted_to(&before).expect("it differs");
+    let after = before.with(&[remove(1), admit(5), readmit], &cluster()).expect("a good change");
+    let back = after.reverted_to(&before, &cluster()).expect("it differs");
     assert_eq!((back.version(), names(&back)), (after.version() + 1, names(&before)));
     assert_eq!(back.role(&node(2)).expect("it is back").store, ActorId(9), "a store that was lost stays lost");
     assert!(back.exclusion(&node(5)).is_some() && back.exclusion(&node(1)).is_none());
-    assert_eq!(before.reverted_to(&before), Err(ChangeError::Nothing));
+    assert_eq!(before.reverted_to(&before, &cluster()), Err(ChangeError::Nothing));
 }
 
 /// Decides among so many proposers, with a network that loses, repeats and reorders, and gives what each learned.
@@ -84,7 +84,7 @@ fn decide(acceptors: u64, proposers: u64, seed: u64) -> Vec<Layout> {
     let mut voters: BTreeMap<NodeId, Acceptor> =
         base.owners().map(|node| (node.clone(), Acceptor::default())).collect();
     let begin = |proposer: u64, round: u64| {
-        let layout = base.with(&[admit(100 + proposer)]).expect("it is none yet");
+        let layout = base.with(&[admit(100 + proposer)], &cluster()).expect("it is none yet");
         Proposal::new(&base, layout, Ballot { round, node: node(proposer) })
     };
     let mut proposals: Vec<Proposal> = (0..proposers).map(|proposer| begin(proposer, 1)).collect();
@@ -140,7 +140,7 @@ fn a_majority_that_hears_each_other_decides() {
 fn changing() -> History {
     let before = layout_of(3);
     let mut history = History::begin(before.clone(), &cluster());
-    history.follow(before.with(&[admit(3)]).expect("it is none yet"), &cluster());
+    history.follow(before.with(&[admit(3)], &cluster()).expect("it is none yet"), &cluster());
     history
 }
 
@@ -199,7 +199,7 @@ fn whoever_missed_versions_knows_that_it_did() {
     let mut long_away = History::begin(layout_of(3), &cluster());
     let mut chain = Vec::from([layout_of(3)]);
     for index in 3..7 {
-        let next = chain.last().expect("there is one").with(&[admit(index)]).expect("it is none yet");
+        let next = chain.last().expect("there is one").with(&[admit(index)], &cluster()).expect("it is none yet");
         chain.push(next);
     }
     let recent = News { chain: chain[3..].to_vec(), ..News::default() };
@@ -242,7 +242,7 @@ proptest! {
 #[test]
 fn a_plan_names_what_moves_and_nothing_that_stays() {
     let before = Active::new(layout_of(4), &cluster());
-    let after = Active::new(before.layout.with(&[admit(4)]).expect("it is none yet"), &cluster());
+    let after = Active::new(before.layout.with(&[admit(4)], &cluster()).expect("it is none yet"), &cluster());
     let plan = Plan::new(&before, &after);
     let joiner = &plan.moves[&node(4)];
     assert_eq!((joiner.before_ppm, joiner.gives_ppm), (0, 0));

@@ -43,6 +43,7 @@ pub use message::{
     SYNC_BYTES_MAX, SYNC_MEMBERS_MAX,
 };
 pub use rumor::Rumor;
+pub(crate) use rumor::sends_max;
 
 use crate::config::Timing;
 use crate::id::{ActorId, NodeId};
@@ -489,7 +490,7 @@ impl Membership {
     /// What rides on a message to `receiver`: first that it is not believed alive, if so, then news.
     fn claims_for(&mut self, receiver: &NodeId) -> Vec<Claim> {
         let multiplier = self.timing.retransmit_multiplier.get();
-        let mut news = self.rumors.take(receiver, rumor::sends_max(multiplier, self.size()));
+        let mut news = self.rumors.take(receiver, sends_max(multiplier, self.size()));
         let accused = self.members.get(receiver).filter(|known| known.member.state != State::Alive);
         if let Some(known) = accused {
             news.insert(0, known.claim());

@@ -69,6 +69,6 @@ impl Rumors {
 
 /// How often a rumour is sent in a cluster of so many members: `multiplier` times the decimal logarithm of one more than
 /// their number, rounded up, which is the number of digits.
-pub(super) fn sends_max(multiplier: u8, members: u64) -> u32 {
+pub(crate) fn sends_max(multiplier: u8, members: u64) -> u32 {
     u32::from(multiplier) * (members.max(1).ilog10() + 1)
 }

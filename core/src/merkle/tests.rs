@@ -142,7 +142,7 @@ proptest! {
         let name = |index: u16| NodeId::new(&alloc::format!("n{index}")).expect("a good name");
         let zone = || Zone::new("z").expect("a good name");
         let owners = (0..nodes)
-            .map(|index| Owner { node: name(index), zone: zone(), weight: core::num::NonZeroU16::MIN })
+            .map(|index| Owner::new(name(index), zone(), core::num::NonZeroU16::MIN))
             .collect();
         let placement = Placement::Tokens(core::num::NonZeroU16::new(tokens).expect("above zero"));
         let ring = Ring::new(placement, NonZeroU8::new(n).expect("above zero"), owners);

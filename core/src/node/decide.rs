@@ -116,7 +116,7 @@ impl<S: Storage> Node<S> {
             return self.answer_wish(token, Err(ChangeError::NoCluster));
         }
         if let Wish::Force { changes } = &wish {
-            let result = self.layout().forced(changes).map(|layout| self.follow(layout));
+            let result = self.layout().forced(changes, &self.start.config.cluster).map(|layout| self.follow(layout));
             return self.answer_wish(token, result);
         }
         if self.deciding.wishes.len() >= WISHES_MAX {
@@ -132,7 +132,7 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// [`ChangeError`].
     pub fn plan(&self, changes: &[Change]) -> Result<(Layout, Plan), ChangeError> {
-        let next = self.layout().with(changes)?;
+        let next = self.layout().with(changes, &self.start.config.cluster)?;
         let after = Active::new(next.clone(), &self.start.config.cluster);
         Ok((next, Plan::new(self.history.newest(), &after)))
     }
@@ -184,15 +184,16 @@ impl<S: Storage> Node<S> {
     /// What the next version should be: what the first operator wants, or else what the members ask for.
     fn next_wanted(&mut self) -> Option<Layout> {
         let active = self.history.active().count();
+        let cluster = self.start.config.cluster.clone();
         while let Some(mut waiting) = self.deciding.wishes.pop_front() {
             let result = match &waiting.wish {
                 _ if active >= limits::LAYOUTS_ACTIVE_MAX => Err(ChangeError::TooManyActive { active }),
                 Wish::Changes { base: Some(planned), .. } if *planned != self.layout().version() => {
                     Err(ChangeError::Stale { planned: *planned, current: self.layout().version() })
                 }
-                Wish::Changes { changes, .. } | Wish::Force { changes } => self.layout().with(changes),
+                Wish::Changes { changes, .. } | Wish::Force { changes } => self.layout().with(changes, &cluster),
                 Wish::Revert => match self.history.revertible() {
-                    Some(earlier) => self.layout().reverted_to(earlier),
+                    Some(earlier) => self.layout().reverted_to(earlier, &cluster),
                     None => Err(ChangeError::NothingToRevert),
                 },
             };
@@ -223,7 +224,7 @@ impl<S: Storage> Node<S> {
         if now.since(since) < GATHER + STAGGER * place {
             return None;
         }
-        self.layout().with(&changes).ok()
+        self.layout().with(&changes, &self.start.config.cluster).ok()
     }
 
     fn is_alive(&self, node: &NodeId) -> bool {
@@ -384,5 +385,5 @@ impl<S: Storage> Node<S> {
 
 /// What a member gets that comes in.
 fn role_of(member: &Member) -> Role {
-    Role { zone: member.zone.clone(), weight: member.weight, store: member.actor }
+    Role::of(member.node.clone(), member.zone.clone(), member.weight, member.actor)
 }

@@ -77,8 +77,9 @@ impl<S: Storage> Node<S> {
         self.rng.fill(&mut secret);
         let identity = Identity { cluster: ClusterId(self.rng.u128()), secret };
         let config = &self.start.config;
-        let role = Role { zone: config.zone.clone(), weight: config.weight, store: self.actor() };
-        let layout = Layout::founded_by(self.start.node.clone(), role);
+        let node = self.start.node.clone();
+        let role = Role::of(node.clone(), config.zone.clone(), config.weight, self.actor());
+        let layout = Layout::founded_by(node, role, &config.cluster);
         self.begin_history(History::begin(layout, &self.start.config.cluster));
         self.save_identity(identity);
         self.effects.event_as_cause(|| EventKind::Founded { cluster: identity.cluster });
@@ -92,7 +93,7 @@ impl<S: Storage> Node<S> {
         self.effects.event_as_cause(|| EventKind::ActorMinted { actor, reason });
         let readmit = Change::Readmit { node: self.start.node.clone(), store: actor };
         // The only owner is the majority; where it was none, it waits to be let in.
-        if let Ok(layout) = self.layout().with(&[readmit]) {
+        if let Ok(layout) = self.layout().with(&[readmit], &self.start.config.cluster) {
             self.history.follow(layout, &self.start.config.cluster);
             self.layout_changed();
             self.effects.push(Output::Shards(ShardEvent(ToShard::Founded(self.rings.id))));

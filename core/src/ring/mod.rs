@@ -1,40 +1,36 @@
 //! Who owns which part of the ring: positions, placement, preference lists. An immutable picture, computed from the
 //! owners alone. It never knows who is alive and never changes: a new layout is a new ring.
 //!
-//! Consistent hashing with several tokens for each node (Karger et al. 1997; DeCandia et al., "Dynamo", 2007, sections
-//! 4.2 and 6.2, strategy 1). A token owns the positions behind the token before it, up to and with its own.
+//! Either by tokens: consistent hashing with several of them for each node (Karger et al. 1997; DeCandia et al., "Dynamo",
+//! 2007, sections 4.2 and 6.2, strategy 1). Or by partitions: equal parts that are assigned to the nodes (strategy 3).
+//! Either way a token owns the positions behind the token before it, up to and with its own; a partition has one at its
+//! last position.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::num::{NonZeroU8, NonZeroU16};
+use core::num::NonZeroU8;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::Serialize;
 
 use crate::config::Placement;
+use crate::digest;
 use crate::hash::{Position, Slice};
-use crate::id::{NodeId, Zone};
+use crate::id::NodeId;
 
+mod assignment;
+mod owner;
 mod placement;
 mod positions;
 mod preference;
 
+pub use assignment::{Assignment, MalformedAssignment};
+pub use owner::{Owner, Place};
 pub use positions::{Range, Span};
 pub use preference::PreferenceList;
 
 use preference::{Lists, Zones};
-
-/// A node that owns a share of the ring.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Owner {
-    /// Who.
-    pub node: NodeId,
-    /// Its failure domain.
-    pub zone: Zone,
-    /// Its share, relative to the others.
-    pub weight: NonZeroU16,
-}
 
 /// A point of the ring that belongs to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,24 +57,52 @@ pub struct Ring {
 
 impl Ring {
     /// The ring of these owners with `n` copies of everything. An owner that is named twice is there once (with its
-    /// lowest zone and weight, whatever the order).
+    /// lowest place, zone and weight, whatever the order). Partitions are assigned as for the first time; to let them stay
+    /// where they were takes [`Self::assigned`].
     ///
     /// # Panics
-    /// With more than 65,535 owners: a cluster has at most [`crate::limits::MEMBERS_MAX`].
+    /// When two owners have one place, or with more than 65,535 owners: a cluster has at most
+    /// [`crate::limits::MEMBERS_MAX`].
     #[must_use]
-    pub fn new(placement: Placement, n: NonZeroU8, mut owners: Vec<Owner>) -> Self {
-        owners.sort_unstable();
-        owners.dedup_by(|later, earlier| later.node == earlier.node);
-        assert!(u16::try_from(owners.len()).is_ok(), "{} owners of one ring", owners.len());
-        let tokens = placement::tokens(placement, &owners);
-        Self::from_tokens(placement, n, owners, tokens)
+    pub fn new(placement: Placement, n: NonZeroU8, owners: Vec<Owner>) -> Self {
+        let owners = distinct(owners);
+        match placement {
+            Placement::Tokens(per_weight) => {
+                let tokens = placement::tokens(per_weight, &owners);
+                Self::from_tokens(placement, n, owners, tokens)
+            }
+            Placement::Partitions(partitions) => {
+                let assignment = Assignment::new(partitions, n, &owners, None);
+                Self::assigned(n, owners, &assignment)
+            }
+        }
+    }
+
+    /// The ring of these owners with `n` copies of everything, in partitions that are assigned already.
+    ///
+    /// # Panics
+    /// As [`Self::new`], and when the assignment is not of these owners' places or not of so many copies.
+    #[must_use]
+    pub fn assigned(n: NonZeroU8, owners: Vec<Owner>, assignment: &Assignment) -> Self {
+        let owners = distinct(owners);
+        let lists = placement::lists(&owners, assignment);
+        let copies = owners.len().min(usize::from(n.get()));
+        assert!(lists.iter().all(|list| list.len() == copies), "an assignment of {copies} copies");
+        let token = |(list, partition): (&Vec<u16>, u16)| {
+            Some(Token { position: assignment.end_of(partition), owner: *list.first()? })
+        };
+        let tokens = lists.iter().zip(0_u16..).filter_map(token).collect();
+        let hash = content_hash(&(n, &owners, assignment));
+        let (placement, zones) = (Placement::Partitions(assignment.partitions()), Zones::new(&owners));
+        let lists = Lists::assigned(lists, &owners);
+        Self { placement, n, owners, zones, tokens, lists, hash }
     }
 
     fn from_tokens(placement: Placement, n: NonZeroU8, owners: Vec<Owner>, tokens: Vec<Token>) -> Self {
         assert!(tokens.is_sorted(), "tokens lie clockwise");
         let zones = Zones::new(&owners);
         let lists = Lists::new(&tokens, &owners, &zones, usize::from(n.get()));
-        let hash = content_hash(placement, n, &owners);
+        let hash = content_hash(&(placement, n, &owners));
         Self { placement, n, owners, zones, tokens, lists, hash }
     }
 
@@ -112,13 +136,13 @@ impl Ring {
         self.owners.is_empty()
     }
 
-    /// All tokens, clockwise from position 0.
+    /// All tokens, clockwise from position 0. That of a partition belongs to the first of its owners.
     #[must_use]
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
     }
 
-    /// A hash of the content: placement, replication factor and owners. Rings with different content have, for all that
+    /// A hash of the content: placement, replication factor, owners and what is assigned to them. Rings with different content have, for all that
     /// matters, different hashes (64 bits of SHA-256).
     #[must_use]
     pub const fn hash(&self) -> u64 {
@@ -190,30 +214,52 @@ impl Ring {
         if index == self.tokens.len() { 0 } else { index }
     }
 
-    /// All owners in the order in which their tokens come, clockwise from a position.
+    /// All owners in the order in which they come, clockwise from a position. Where parts are assigned, those who have none
+    /// come last.
     fn clockwise(&self, at: Position) -> Vec<u16> {
         let mut order = Vec::with_capacity(self.owners.len());
-        if self.tokens.is_empty() {
-            return order;
-        }
         let mut seen = vec![false; self.owners.len()];
-        let (before, from) = self.tokens.split_at(self.token_at(at));
-        for token in from.iter().chain(before) {
-            let seen = &mut seen[usize::from(token.owner)];
-            if !*seen {
-                *seen = true;
-                order.push(token.owner);
+        let mut meet = |owner: u16| {
+            if !core::mem::replace(&mut seen[usize::from(owner)], true) {
+                order.push(owner);
             }
-            if order.len() == self.owners.len() {
+            order.len() == self.owners.len()
+        };
+        let first = self.token_at(at);
+        for index in (first..self.tokens.len()).chain(0..first) {
+            let is_done = match self.placement {
+                Placement::Tokens(_) => meet(self.tokens[index].owner),
+                Placement::Partitions(_) => self.lists.of_token(index).iter().any(|node| meet(self.number(node))),
+            };
+            if is_done {
                 break;
             }
         }
+        self.owners.iter().zip(0_u16..).for_each(|(_, owner)| {
+            meet(owner);
+        });
         order
     }
 
     fn node(&self, owner: u16) -> &NodeId {
         &self.owners[usize::from(owner)].node
     }
+
+    /// The index of an owner that is there.
+    fn number(&self, node: &NodeId) -> u16 {
+        let index = self.owners.binary_search_by(|owner| owner.node.cmp(node)).expect("an owner of this ring");
+        u16::try_from(index).expect("as few owners as members")
+    }
+}
+
+/// The owners in the order of their names, each once.
+fn distinct(mut owners: Vec<Owner>) -> Vec<Owner> {
+    owners.sort_unstable();
+    owners.dedup_by(|later, earlier| later.node == earlier.node);
+    assert!(u16::try_from(owners.len()).is_ok(), "{} owners of one ring", owners.len());
+    let places: BTreeSet<&Place> = owners.iter().map(|owner| &owner.place).collect();
+    assert!(places.len() == owners.len(), "two owners in one place: {owners:?}");
+    owners
 }
 
 impl fmt::Debug for Ring {
@@ -224,23 +270,21 @@ impl fmt::Debug for Ring {
     }
 }
 
-fn content_hash(placement: Placement, n: NonZeroU8, owners: &[Owner]) -> u64 {
-    let content = postcard::to_allocvec(&(placement, n, owners)).expect("plain data serializes into memory");
-    let digest = Sha256::digest(content);
-    let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has 32 bytes");
-    u64::from_be_bytes(*first)
+fn content_hash(content: &impl Serialize) -> u64 {
+    digest::head(&postcard::to_allocvec(content).expect("plain data serializes into memory"))
 }
 
 #[cfg(test)]
 mod tests {
+    use core::num::NonZeroU16;
+
     use super::*;
+    use crate::id::Zone;
 
     pub(super) fn owner(node: &str, zone: &str, weight: u16) -> Owner {
-        Owner {
-            node: NodeId::new(node).expect("a good name"),
-            zone: Zone::new(zone).expect("a good name"),
-            weight: NonZeroU16::new(weight).expect("above zero"),
-        }
+        let node = NodeId::new(node).expect("a good name");
+        let zone = Zone::new(zone).expect("a good name");
+        Owner::new(node, zone, NonZeroU16::new(weight).expect("above zero"))
     }
 
     /// A ring with tokens put by hand: `("a", 10)` is a token of node a at position 10.

@@ -3,7 +3,8 @@
 //! The preference list of DeCandia et al., "Dynamo" (2007), section 4.6, with zones: going clockwise from a position,
 //! first the nearest node of every zone, then all other nodes, each group in clockwise order. The first N are the
 //! primaries, the rest the fallbacks. As this order does not depend on N, the fallbacks of a small N are in new zones too,
-//! and a node that joins takes places from others without ever giving one of them a place it did not have.
+//! and a node that joins takes places from others without ever giving one of them a place it did not have. Where the
+//! primaries are assigned, the fallbacks are all other nodes in that order, as if the primaries had come first.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -33,8 +34,10 @@ impl<'a> PreferenceList<'a> {
     /// All other nodes, in the order in which they stand in for a primary. Takes time with the size of the cluster.
     pub fn fallbacks(&self) -> impl Iterator<Item = &'a NodeId> + use<'a> {
         let ring = self.ring;
-        let order = in_order(&ring.clockwise(self.at), &ring.zones, ring.owners.len());
-        order.into_iter().skip(self.primaries.len()).map(|owner| ring.node(owner))
+        let (primaries, others): (Vec<u16>, Vec<u16>) =
+            ring.clockwise(self.at).into_iter().partition(|&owner| self.primaries.contains(ring.node(owner)));
+        let order = in_order(&others, &ring.zones, ring.zones.of(&primaries), others.len());
+        order.into_iter().map(|owner| ring.node(owner))
     }
 }
 
@@ -62,7 +65,7 @@ impl Lists {
         let mut lists = Self::default();
         for token in tokens.iter().rev() {
             pass(&mut coming, token);
-            let primaries = in_order(&coming, zones, n);
+            let primaries = in_order(&coming, zones, zones.of(&[]), n);
             let number = *numbers.entry(primaries).or_insert_with_key(|primaries| {
                 let nodes = primaries.iter().map(|&owner| owners[usize::from(owner)].node.clone());
                 lists.distinct.push(nodes.collect());
@@ -71,6 +74,16 @@ impl Lists {
             lists.of_token.push(number);
         }
         lists.of_token.reverse();
+        lists
+    }
+
+    /// Lists that are given: for each token one.
+    pub(super) fn assigned(given: Vec<Vec<u16>>, owners: &[Owner]) -> Self {
+        let mut lists = Self::default();
+        for list in given.into_iter().filter(|list| !list.is_empty()) {
+            lists.of_token.push(lists.distinct.len());
+            lists.distinct.push(list.iter().map(|&owner| owners[usize::from(owner)].node.clone()).collect());
+        }
         lists
     }
 
@@ -99,12 +112,19 @@ impl Zones {
             .collect();
         Self { of_owner, count: numbers.len() }
     }
+
+    /// For each zone, whether one of these owners is in it.
+    fn of(&self, owners: &[u16]) -> Vec<bool> {
+        let mut zones = vec![false; self.count];
+        owners.iter().for_each(|&owner| zones[self.of_owner[usize::from(owner)]] = true);
+        zones
+    }
 }
 
-/// The first `n` in the order of preference, from all owners in clockwise order.
-fn in_order(clockwise: &[u16], zones: &Zones, n: usize) -> Vec<u16> {
+/// The first `n` in the order of preference, from owners in clockwise order. For each zone, `seen` says whether it has had
+/// its first already.
+fn in_order(clockwise: &[u16], zones: &Zones, mut seen: Vec<bool>, n: usize) -> Vec<u16> {
     let n = n.min(clockwise.len());
-    let mut seen = vec![false; zones.count];
     let mut firsts = Vec::with_capacity(n);
     let mut others = Vec::new();
     for &owner in clockwise {

@@ -117,6 +117,13 @@ impl World {
         true
     }
 
+    /// Whether all nodes that have not left serve, believe each other alive, and own the ring together, with no change under
+    /// way.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        [self.layouts_that_differ(), self.not_ready(), self.beliefs_that_differ()].iter().all(Option::is_none)
+    }
+
     fn wait_for_calm(&mut self) -> bool {
         self.wait_for(Invariant::OneLayout, CALM_WITHIN, Self::layouts_that_differ)
             && self.wait_for(Invariant::HealedCoreProgresses, CALM_WITHIN, Self::not_ready)

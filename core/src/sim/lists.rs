@@ -1,4 +1,4 @@
-//! Preference lists by a naive walk over all tokens, to hold those of the ring against. Slow and obvious on purpose, and
+//! Preference lists by a naive walk over all tokens or partitions, to hold those of the ring against. Slow and obvious on purpose, and
 //! never used to route anything.
 
 use alloc::collections::BTreeSet;
@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::config::Placement;
 use crate::hash::{Position, Slice};
 use crate::id::NodeId;
 use crate::ring::{Ring, Token};
@@ -14,8 +15,33 @@ use crate::ring::{Ring, Token};
 /// Token positions that are looked at beside the ends of the slices, so that a large ring takes no longer than a small one.
 const TOKENS_MAX: usize = 64;
 
-/// The nodes in the order of their first tokens clockwise from a position, the first one of every zone first.
+/// The nodes in the order of preference.
 fn naive(ring: &Ring, at: Position) -> Vec<&NodeId> {
+    match ring.placement() {
+        Placement::Tokens(_) => naive_of_tokens(ring, at),
+        Placement::Partitions(_) => naive_of_partitions(ring, at),
+    }
+}
+
+/// Those of the part that has the position; then those of the parts that follow, and who is in none, the first one of
+/// every zone that has not come first.
+fn naive_of_partitions(ring: &Ring, at: Position) -> Vec<&NodeId> {
+    let mut parts: Vec<_> = ring.segments().collect();
+    let first = parts.iter().position(|(range, _)| range.contains(at)).unwrap_or(0);
+    parts.rotate_left(first);
+    let mut nodes: Vec<&NodeId> = parts.iter().flat_map(|(_, nodes)| *nodes).collect();
+    nodes.extend(ring.owners().iter().map(|owner| &owner.node));
+    let mut seen = BTreeSet::new();
+    nodes.retain(|node| seen.insert(*node));
+    let (primaries, others) = nodes.split_at(parts.first().map_or(0, |(_, nodes)| nodes.len()));
+    let zone = |node: &NodeId| ring.owners().iter().find(|owner| owner.node == *node).map(|owner| &owner.zone);
+    let mut zones: BTreeSet<_> = primaries.iter().map(|node| zone(node)).collect();
+    let (firsts, seconds): (Vec<_>, Vec<_>) = others.iter().partition(|node| zones.insert(zone(node)));
+    [primaries, &firsts, &seconds].concat()
+}
+
+/// The nodes in the order of their first tokens clockwise from a position, the first one of every zone first.
+fn naive_of_tokens(ring: &Ring, at: Position) -> Vec<&NodeId> {
     let (before, from): (Vec<Token>, Vec<Token>) = ring.tokens().iter().copied().partition(|token| token.position < at);
     let mut nodes = Vec::new();
     let (mut seen, mut zones) = (vec![false; ring.owners().len()], BTreeSet::new());
@@ -67,18 +93,32 @@ mod tests {
     use core::num::{NonZeroU8, NonZeroU16};
 
     use super::*;
-    use crate::config::Placement;
     use crate::id::Zone;
     use crate::ring::Owner;
 
-    fn ring(nodes: &[&str], copies: u8) -> Ring {
-        let owner = |name: &&str| Owner {
-            node: NodeId::new(name).expect("a good name"),
-            zone: Zone::new(&name[..1]).expect("a good name"),
-            weight: NonZeroU16::MIN,
+    fn ring_by(placement: Placement, nodes: &[&str], copies: u8) -> Ring {
+        let owner = |name: &&str| {
+            let zone = Zone::new(&name[..1]).expect("a good name");
+            Owner::new(NodeId::new(name).expect("a good name"), zone, NonZeroU16::MIN)
         };
-        let placement = Placement::Tokens(NonZeroU16::new(8).expect("above zero"));
         Ring::new(placement, NonZeroU8::new(copies).expect("above zero"), nodes.iter().map(owner).collect())
+    }
+
+    fn ring(nodes: &[&str], copies: u8) -> Ring {
+        ring_by(Placement::Tokens(NonZeroU16::new(8).expect("above zero")), nodes, copies)
+    }
+
+    #[test]
+    fn rings_follow_their_partitions() {
+        let names = ["a1", "b1", "a2", "c1", "c2", "b2", "d1"];
+        for (count, copies) in (0..=names.len()).flat_map(|count| (1..4).map(move |copies| (count, copies))) {
+            let partitions = Placement::Partitions(NonZeroU16::new(16).expect("above zero"));
+            assert_eq!(
+                departure(&ring_by(partitions, &names[..count], copies)),
+                None,
+                "{copies} copies, {count} nodes"
+            );
+        }
     }
 
     #[test]

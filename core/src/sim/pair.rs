@@ -57,15 +57,12 @@ impl Pair {
     #[must_use]
     pub fn new(owners: u8, placement: Placement, repair: Repair, trace: bool) -> Self {
         let cluster = ClusterConfig { placement, ..ClusterConfig::default() };
-        let role = |index: u8| Role {
-            zone: Zone::new("default").expect("a good name"),
-            weight: NonZeroU16::MIN,
-            store: ActorId(1 + u128::from(index)),
-        };
+        let zone = || Zone::new("default").expect("a good name");
+        let role = |index: u8| Role::of(node_name(index), zone(), NonZeroU16::MIN, ActorId(1 + u128::from(index)));
         let admit = |index| Change::Admit { node: node_name(index), role: role(index) };
         let changes: Vec<Change> = (1..owners.max(2)).map(admit).collect();
-        let founded = Layout::founded_by(node_name(0), role(0));
-        let layout = founded.with(&changes).expect("they own nothing yet");
+        let founded = Layout::founded_by(node_name(0), role(0), &cluster);
+        let layout = founded.with(&changes, &cluster).expect("they own nothing yet");
         let picture = Picture {
             me: node_name(0),
             cluster: ClusterId(1),

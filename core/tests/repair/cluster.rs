@@ -23,18 +23,8 @@ fn key(number: u64) -> Key {
 fn world(nodes: u8) -> World {
     let repair = Repair { exchange_interval: INTERVAL, ..Repair::default() };
     let mut world = World::new(&Setting { nodes, repair, ..Setting::default() });
-    wait(&mut world, "one cluster", settled);
+    wait(&mut world, "one cluster", World::is_settled);
     world
-}
-
-fn settled(world: &World) -> bool {
-    let nodes = world.view().nodes;
-    nodes.iter().all(|node| {
-        node.not_ready.is_none()
-            && node.members.len() == nodes.len()
-            && node.members.iter().all(|member| member.state == State::Alive)
-            && node.layout_version == 2 * nodes.len() as u64
-    })
 }
 
 #[track_caller]
@@ -226,9 +216,7 @@ fn verify_corruption_filtering() {
         assert_eq!(found, OutcomeView::Found(vec!["kept".into()]), "{key:?}");
     }
     world.apply(&Action::Add);
-    wait(&mut world, "every owner has everything", |world| {
-        world.view().nodes.iter().all(|node| node.layout_version == 10) && equal(world, &keys)
-    });
+    wait(&mut world, "every owner has everything", |world| world.is_settled() && equal(world, &keys));
     let healed: BTreeSet<Key> = world
         .take_events()
         .into_iter()

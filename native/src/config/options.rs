@@ -69,7 +69,7 @@ pub struct Options {
     /// Durable copies a write waits for, W; the same on every node [default: 2, or N if that is less]
     #[arg(long, value_name = "W")]
     pub write_quorum: Option<u8>,
-    /// How the ring is cut among the nodes, tokens:K; the same on every node [default: tokens:150]
+    /// How the ring is cut among the nodes, tokens:K or partitions:K; the same on every node [default: tokens:150]
     #[arg(long)]
     pub placement: Option<Placement>,
     /// What concurrent writes of keys that begin with PREFIX become: siblings or lww (the last writer wins, others are

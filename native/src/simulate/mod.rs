@@ -3,6 +3,7 @@
 
 mod bench;
 mod failure;
+mod placement;
 mod progress;
 mod summary;
 mod sweep;
@@ -59,6 +60,9 @@ pub struct SimArguments {
     /// Measure how fast the simulated world is, and run nothing else
     #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "minimize", "trace"])]
     bench: bool,
+    /// Measure how evenly the placements share and how little moves, and run nothing else. Takes some minutes
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "minimize", "trace", "scenario", "bench"])]
+    placement: bool,
     /// Put a bug in on purpose
     #[cfg(feature = "planted")]
     #[arg(long, value_name = "NAME", value_parser = planted_bug)]
@@ -95,6 +99,10 @@ pub(crate) fn run(arguments: &SimArguments, out: &mut impl Write) -> Result<Exit
     if arguments.bench {
         bench::run(out)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.placement {
+        let is_as_promised = placement::run(out)?;
+        return Ok(ExitCode::from(if is_as_promised { 0 } else { BROKEN }));
     }
     match &arguments.scenario {
         Some(path) => scenario(arguments, path, out),

@@ -62,7 +62,7 @@ fn config() -> Config {
 impl Shards {
     fn new() -> Self {
         let names = ["a", "b", "c"].map(node);
-        let rings = Rings::settled(layout_of(&["a", "b", "c"]), &config().cluster);
+        let rings = Rings::settled(layout_of(&["a", "b", "c"], &config().cluster), &config().cluster);
         let picture = |me: &NodeId| Picture {
             me: me.clone(),
             cluster: CLUSTER,

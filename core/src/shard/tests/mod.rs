@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::{Input, Output, Quorum, Reply, Request, Shard, Start};
 use crate::causality::ContextSecret;
-use crate::config::Config;
+use crate::config::{ClusterConfig, Config};
 use crate::error::RequestError;
 use crate::event::{Event, EventKind};
 use crate::hash::{Position, Slice};
@@ -89,13 +89,13 @@ fn node(name: &str) -> NodeId {
 }
 
 fn admit(name: &str) -> Change {
-    Change::Admit { node: node(name), role: Role::plain() }
+    Change::Admit { node: node(name), role: Role::plain(name) }
 }
 
-fn layout_of(names: &[&str]) -> Layout {
+fn layout_of(names: &[&str], cluster: &ClusterConfig) -> Layout {
     let changes: Vec<Change> = names.iter().map(|name| admit(name)).collect();
-    let founded = Layout::founded_by(node(names[0]), Role::plain());
-    if names.len() > 1 { founded.with(&changes).expect("they are none yet") } else { founded }
+    let founded = Layout::founded_by(node(names[0]), Role::plain(names[0]), cluster);
+    if names.len() > 1 { founded.with(&changes, cluster).expect("they are none yet") } else { founded }
 }
 
 /// Keys that `a`, `b` and `c` own, in this order.
@@ -143,7 +143,7 @@ impl Cluster {
     fn with(names: &[&str], mut config: Config) -> Self {
         config.repair.exchange_interval = Duration::from_secs(1_000_000);
         config.repair.collect_interval = Duration::from_secs(1_000_000);
-        let rings = Rings::settled(layout_of(names), &config.cluster);
+        let rings = Rings::settled(layout_of(names, &config.cluster), &config.cluster);
         let founded = rings.id;
         let mut cluster = Self {
             now: Time::from_ms(1),
@@ -247,7 +247,7 @@ impl Cluster {
 
     /// The layout with one more owner.
     fn with_owner(&self, name: &str) -> Layout {
-        self.rings.layout().with(&[admit(name)]).expect("it is none yet")
+        self.rings.layout().with(&[admit(name)], &self.config.cluster).expect("it is none yet")
     }
 
     /// A change of the owners begins: reads ask those of before, writes need both.
