@@ -383,7 +383,7 @@ impl World {
             let life = self.hosts[host].life;
             return self.put(self.now + RESTART_AFTER, Item::Supervise { host, life });
         }
-        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        let others = self.hosts.iter().enumerate().filter(|(other, of)| *other != host && !of.left);
         let seeds: Vec<Address> = others.map(|(_, other)| address_of(&other.node)).collect();
         let wishes = self.hosts[host].start(self.now, seeds);
         self.fulfil(host, wishes);
@@ -392,7 +392,7 @@ impl World {
     /// Whether all other nodes run and can be heard by this one.
     fn others_are_heard(&self, host: HostIndex) -> bool {
         let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
-        self.network.is_healed() && others.into_iter().all(|(_, other)| other.is_well())
+        self.network.is_healed() && others.into_iter().all(|(_, other)| other.is_well() || other.left)
     }
 
     /// A new node joins through any running one, if the world has room for it.

@@ -8,7 +8,6 @@ use quorate_core::config::Repair;
 use quorate_core::event::{EventKind, MessageKind};
 use quorate_core::hash::Position;
 use quorate_core::id::{Key, NodeId};
-use quorate_core::membership::State;
 use quorate_core::sim::{Action, ClientOperation, DiskFate, RequestOptions, Setting, World, node_name};
 use quorate_core::storage::{Batch, MemoryStore, PageLimit, Space, Storage};
 use quorate_core::view::{OutcomeView, ReplicaView};
