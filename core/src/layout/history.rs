@@ -40,11 +40,9 @@ pub struct News {
     pub chain: Vec<Layout>,
     /// What the owners say of themselves.
     pub trackers: BTreeMap<NodeId, Tracker>,
-    /// The slices that somebody has seen to be readable under the newest layout alone, one bit each. What was seen once
-    /// stays true: whoever has forgotten since what it said of itself takes none of it back.
-    pub read: u64,
-    /// Those of them that have passed to it.
-    pub passed: u64,
+    /// For each slice how far it has come: the place in the chain of the layout that reads ask, and of the oldest that writes
+    /// need. What was seen once stays true: whoever has forgotten since what it said of itself takes none of it back.
+    pub points: Vec<(u8, u8)>,
 }
 
 /// Names some news: equal digests, equal news.
@@ -194,11 +192,12 @@ impl History {
     #[must_use]
     pub fn news(&self) -> News {
         let trackers = self.trackers.iter().filter(|(node, _)| self.concerns(node));
+        let oldest = self.oldest();
+        let place = |version: &u64| u8::try_from(version - oldest).expect("a short chain");
         News {
             chain: self.active().cloned().collect(),
             trackers: trackers.map(|(node, tracker)| (node.clone(), *tracker)).collect(),
-            read: self.at_newest(&self.reading),
-            passed: self.at_newest(&self.writing),
+            points: self.reading.iter().map(place).zip(self.writing.iter().map(place)).collect(),
         }
     }
 
@@ -211,8 +210,7 @@ impl History {
             hasher.bytes(node.as_str().as_bytes());
             hasher.u64(tracker.turn);
         }
-        hasher.u64(self.at_newest(&self.reading));
-        hasher.u64(self.at_newest(&self.writing));
+        self.reading.iter().chain(&self.writing).for_each(|version| hasher.u64(*version));
         NewsDigest { newest: self.newest().id, hash: hasher.finish() }
     }
 
@@ -234,6 +232,16 @@ impl History {
         self.chain.drain(..excess);
     }
 
+    /// A version that this node and another one know with different contents, if there is one.
+    #[must_use]
+    pub fn disagreement(&self, news: &News) -> Option<u64> {
+        let differs = |theirs: &LayoutId| {
+            let same = |ours: &LayoutId| (ours.epoch, ours.version) == (theirs.epoch, theirs.version);
+            self.chain.iter().map(|active| &active.id).any(|ours| same(ours) && ours.hash != theirs.hash)
+        };
+        news.chain.iter().map(Layout::id).find(|theirs| differs(theirs)).map(|theirs| theirs.version)
+    }
+
     /// Takes over what another node knows.
     pub fn learn(&mut self, news: &News, cluster: &ClusterConfig) -> Learned {
         let before = (self.newest().id, self.digest());
@@ -252,20 +260,15 @@ impl History {
                 self.replace(news, cluster);
                 missed = true;
             }
-            let is_shared = self.chain.iter().any(|active| active.id == first.id());
-            if is_shared && first.version() > self.oldest() {
-                // Somebody has seen that all slices have passed so far.
-                self.reading.iter_mut().chain(&mut self.writing).for_each(|at| *at = (*at).max(first.version()));
-            }
-            if last.id() == self.newest().id {
-                let version = last.version();
-                for slice in Slice::all() {
-                    if (news.read | news.passed) & bit(slice) != 0 {
-                        self.reading[place(slice)] = version;
-                    }
-                    if news.passed & bit(slice) != 0 {
-                        self.writing[place(slice)] = version;
-                    }
+            if self.chain.iter().any(|active| active.id == last.id()) {
+                // Somebody has seen that so many slices have come so far.
+                let versions = news
+                    .points
+                    .iter()
+                    .map(|(read, written)| [*read, *written].map(|at| first.version() + u64::from(at)));
+                for (index, [read, written]) in versions.enumerate() {
+                    self.reading[index] = self.reading[index].max(read);
+                    self.writing[index] = self.writing[index].max(written);
                 }
             }
         }
@@ -342,13 +345,6 @@ impl History {
         tracker.is_some_and(|tracker| bits(tracker) & bit(slice) != 0)
     }
 
-    /// The slices that have come to the newest version, one bit each.
-    fn at_newest(&self, versions: &[u64; COUNT]) -> u64 {
-        let newest = self.newest().id.version;
-        let has_come = |slice: &Slice| versions[place(*slice)] == newest;
-        Slice::all().filter(has_come).fold(0, |bits, slice| bits | bit(slice))
-    }
-
     /// Forgets layouts that no request needs. To be called once this node's store is synced under the newest one.
     pub fn forget_retired(&mut self) {
         let oldest = self.oldest();
@@ -397,6 +393,12 @@ impl News {
         }
         if self.trackers.len() > limits::MEMBERS_MAX {
             return Err(MalformedLayout::Owners { owners: self.trackers.len() });
+        }
+        let is_in = |at: u8| usize::from(at) < self.chain.len();
+        let points = self.points.len() == COUNT
+            && self.points.iter().all(|(read, written)| is_in(*read) && is_in(*written) && written <= read);
+        if !points {
+            return Err(MalformedLayout::Points);
         }
         self.chain.iter().try_for_each(Layout::validate)
     }

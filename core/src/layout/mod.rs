@@ -110,6 +110,9 @@ pub enum MalformedLayout {
     /// Two owners in one place, or partitions that are given to others than the owners.
     #[error("a layout in which two owners have one place, or partitions belong to nobody")]
     Places,
+    /// Slices that are read or written under layouts that are not there.
+    #[error("slices that are said to be read or written under layouts that are not there")]
+    Points,
     /// Layouts that do not follow each other, or too many.
     #[error("{layouts} layouts that are no chain of 1 to {}", limits::LAYOUTS_MAX)]
     Chain {

@@ -202,7 +202,7 @@ fn whoever_missed_versions_knows_that_it_did() {
         let next = chain.last().expect("there is one").with(&[admit(index)], &cluster()).expect("it is none yet");
         chain.push(next);
     }
-    let recent = News { chain: chain[3..].to_vec(), ..News::default() };
+    let recent = News { chain: chain[3..].to_vec(), points: [(0, 0); 64].to_vec(), ..News::default() };
     let learned = long_away.learn(&recent, &cluster());
     assert!(learned.newer && learned.missed);
     assert!(!long_away.rings().knows(chain[0].id()));

@@ -79,21 +79,14 @@ impl<S: Storage> Node<S> {
     }
 
     pub(super) fn on_layout(&mut self, from: &NodeId, news: &News) {
-        if let Some(theirs) = news.chain.last().map(Layout::id) {
-            self.note_two_contents(from, theirs);
+        // Two operators have forced the same version. All nodes follow one of them; somebody should know.
+        if let Some(version) = self.history.disagreement(news) {
+            let other = from.clone();
+            self.effects.event(|| EventKind::TwoLayouts { other, version });
         }
         self.learn_layout(news);
         if self.history.news() != *news {
             self.send(from.clone(), NodeMessage::Layout(self.history.news()));
-        }
-    }
-
-    /// Two operators have forced the same version. All nodes follow the one with the greater hash; somebody should know.
-    fn note_two_contents(&mut self, from: &NodeId, theirs: LayoutId) {
-        let ours = self.rings.id;
-        if (ours.epoch, ours.version) == (theirs.epoch, theirs.version) && ours.hash != theirs.hash {
-            let (other, version) = (from.clone(), ours.version);
-            self.effects.event(|| EventKind::TwoLayouts { other, version });
         }
     }
 

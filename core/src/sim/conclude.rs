@@ -141,6 +141,10 @@ impl World {
             if owners != all {
                 return Some(format!("{} knows the owners {owners:?} where there are {all:?}", host.node));
             }
+            let store = host.control().map(Node::actor);
+            if rings.layout().role(&host.node).map(|role| role.store) != store {
+                return Some(format!("the store of {} may not vote yet", host.node));
+            }
             if !rings.is_all_settled() {
                 return Some(format!("{} is still on its way to layout {}", host.node, rings.id.version));
             }
