@@ -41,7 +41,7 @@ pub const TOKENS_PER_NODE_MAX: u32 = 16_384;
 /// Greatest replication factor.
 pub const REPLICATION_MAX: u8 = 16;
 /// Most members a node remembers.
-pub const MEMBERS_MAX: usize = 1_000;
+pub const MEMBERS_MAX: usize = 10_000;
 /// Most tags of a member, and longest tag name or value in bytes.
 pub const TAGS_MAX: usize = 16;
 /// Longest name or value of a tag, in bytes.

@@ -25,6 +25,7 @@ mod judgement;
 mod member;
 mod message;
 mod probe;
+mod roster;
 mod rumor;
 mod suspicion;
 mod sync;
@@ -32,6 +33,7 @@ mod sync;
 mod tests;
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -40,9 +42,12 @@ pub use health::LOCAL_HEALTH_WORST;
 pub use member::{INCARNATION_JUMP_MAX, INCARNATION_MAX, Known, Member, MemberError, State, Version};
 pub use message::{
     Claim, Digest, DigestEntry, MembershipMessage, MessageError, PIGGYBACK_BYTES_MAX, PIGGYBACK_CLAIMS_MAX,
-    SYNC_BYTES_MAX, SYNC_MEMBERS_MAX,
+    SYNC_BYTES_MAX, SYNC_MEMBERS_MAX, Summary,
 };
+pub use roster::Counts;
 pub use rumor::Rumor;
+#[cfg(feature = "sim")]
+pub(crate) use suspicion::log2_fixed;
 
 use crate::config::Timing;
 use crate::id::{ActorId, NodeId};
@@ -50,26 +55,16 @@ use crate::rng::Rng;
 use crate::time::Time;
 use health::Health;
 use probe::Probing;
+use roster::Roster;
 use rumor::Rumors;
 use suspicion::{Limits, Suspicion};
 
 /// How many random members hear the news in one round of gossip.
 const GOSSIP_FANOUT: usize = 3;
+/// With more news than so many messages carry, comparing lists tells it sooner.
+const NEWS_MANY: usize = 4 * PIGGYBACK_CLAIMS_MAX;
 /// How many remembered members are asked for their list at a start.
 const START_FANOUT: usize = 3;
-
-/// How many members are in each state, this node included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Answering.
-    pub alive: u64,
-    /// Suspected.
-    pub suspect: u64,
-    /// Dead, tidily stopped ones included.
-    pub dead: u64,
-    /// Gone for good.
-    pub left: u64,
-}
 
 /// The list of members as one node has it, and the protocol that keeps it true.
 ///
@@ -80,11 +75,7 @@ pub struct Membership {
     me: NodeId,
     timing: Timing,
     rng: Rng,
-    /// Everybody known, this node included.
-    members: BTreeMap<NodeId, Known>,
-    /// Counts the changes of their records, so that whoever works something out from all of them need not do so at every
-    /// message.
-    revision: u64,
+    members: Roster,
     suspicions: BTreeMap<NodeId, Suspicion>,
     rumors: Rumors,
     probing: Probing,
@@ -96,9 +87,12 @@ pub struct Membership {
     next_inquiry: Time,
     /// What [`Membership::next_wake`] says.
     wake: Option<Time>,
-    /// Tests compare with plain SWIM: the shortest suspicion from the first accuser on.
-    #[cfg(test)]
+    /// Compared with: the shortest suspicion from the first accuser on.
+    #[cfg(any(test, feature = "sim"))]
     fixed_suspicion: bool,
+    /// Compared with: the suspect is left to hear of it like everybody.
+    #[cfg(any(test, feature = "sim"))]
+    silent_to_suspects: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,36 +115,35 @@ impl Membership {
     /// # Panics
     /// When `me` is not alive or out of bounds.
     #[must_use]
-    pub fn new(me: Member, timing: Timing, mut rng: Rng, remembered: Vec<Member>) -> Self {
+    pub fn new<M: Into<Arc<Member>>>(
+        me: Member,
+        timing: Timing,
+        mut rng: Rng,
+        remembered: impl IntoIterator<Item = M>,
+    ) -> Self {
         assert!(me.state == State::Alive, "a node starts alive");
         assert!(me.check().is_ok(), "a node's own record keeps the bounds");
-        let mut members = BTreeMap::new();
-        let mut incarnation = me.incarnation;
-        for member in remembered {
+        let name = me.node.clone();
+        let mut members = Roster::new(Known::new(Arc::new(me), name.clone(), Time::ZERO));
+        for member in remembered.into_iter().map(Into::into) {
             if member.check().is_err() {
                 continue;
             }
-            if member.node == me.node {
-                incarnation = incarnation.max(member.incarnation.saturating_add(1)).min(INCARNATION_MAX);
-                continue;
-            }
-            let by = if member.state == State::Alive || member.stopped { &member.node } else { &me.node };
-            let by = by.clone();
-            members.insert(member.node.clone(), Known::new(member, by, Time::ZERO));
-            if members.len() + 1 >= crate::limits::MEMBERS_MAX {
-                break;
+            if member.node == name {
+                let above = member.incarnation.saturating_add(1).min(INCARNATION_MAX);
+                members.update_own(|own| own.incarnation = own.incarnation.max(above));
+            } else if !members.contains(&member.node) && members.len() < crate::limits::MEMBERS_MAX {
+                let by = if member.state == State::Alive || member.stopped { &member.node } else { &name };
+                let by = by.clone();
+                members.insert(Known::new(member, by, Time::ZERO));
             }
         }
-        let name = me.node.clone();
-        let me = Member { incarnation, ..me };
-        members.insert(name.clone(), Known::new(me, name.clone(), Time::ZERO));
         let probing = Probing::new(&mut rng);
         Self {
             me: name,
             timing,
             rng,
             members,
-            revision: 0,
             suspicions: BTreeMap::new(),
             rumors: Rumors::default(),
             probing,
@@ -160,9 +153,22 @@ impl Membership {
             next_push_pull: Time::ZERO,
             next_inquiry: Time::ZERO,
             wake: Some(Time::ZERO),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "sim"))]
             fixed_suspicion: false,
+            #[cfg(any(test, feature = "sim"))]
+            silent_to_suspects: false,
         }
+    }
+
+    /// The same without Lifeguard, to be compared with: as unwell as this node may be it judges others as ever, confirmations
+    /// shorten nothing, and suspects are not told first.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn without_lifeguard(mut self) -> Self {
+        self.health.ignored = true;
+        self.fixed_suspicion = true;
+        self.silent_to_suspects = true;
+        self
     }
 
     /// Takes a message from a peer whose connection has shown that it belongs to this cluster.
@@ -188,10 +194,7 @@ impl Membership {
             return Ok(());
         }
         self.begin(now, out);
-        if let Some(known) = self.members.get_mut(from) {
-            known.last_seen = Some(now);
-            known.heartbeats = known.heartbeats.saturating_add(1);
-        }
+        self.members.note_heard(from, now);
         match message {
             MembershipMessage::Ping { sequence, claims } => {
                 self.hear(now, from, claims, out);
@@ -214,6 +217,7 @@ impl Membership {
             MembershipMessage::Gossip { claims } => self.hear(now, from, claims, out),
             MembershipMessage::Digest(digest) => self.on_digest(now, from, digest, out),
             MembershipMessage::Records { claims, wanted } => self.on_records(now, from, claims, wanted, out),
+            MembershipMessage::Summary(summary) => self.on_summary(now, from, summary, out),
         }
         self.settle(now);
         Ok(())
@@ -266,7 +270,7 @@ impl Membership {
         for member in members {
             let owners_word = member.state == State::Alive || member.stopped;
             let by = if owners_word { member.node.clone() } else { from.clone() };
-            let claim = Claim { member, by };
+            let claim = Claim { member: Arc::new(member), by };
             if claim.check().is_ok() {
                 self.learn(now, from, claim, out);
             }
@@ -276,14 +280,13 @@ impl Membership {
 
     /// This node's store has got another actor, with another boot number: everybody is told.
     pub fn renew(&mut self, now: Time, actor: ActorId, boot: u64, out: &mut Effects) {
-        (self.own_mut().member.actor, self.own_mut().member.boot) = (actor, boot);
+        self.members.update_own(|own| (own.actor, own.boot) = (actor, boot));
         if self.stage == Stage::Gone {
             return;
         }
         self.begin(now, out);
-        let own = self.own_mut();
-        own.member.incarnation = own.member.incarnation.saturating_add(1).min(INCARNATION_MAX);
-        let own = own.claim();
+        self.members.update_own(|own| own.incarnation = own.incarnation.saturating_add(1).min(INCARNATION_MAX));
+        let own = self.members.own().claim();
         out.persist = true;
         let (node, by, incarnation) = (self.me.clone(), self.me.clone(), own.member.incarnation);
         out.changes.push(Change { node, kind: ChangeKind::Updated, incarnation, by, why: Why::Announced });
@@ -305,18 +308,18 @@ impl Membership {
     /// Every record, this node's own included: what a joining node is given, and what is worth persisting.
     #[must_use]
     pub fn push_pull_state(&self) -> Vec<Member> {
-        self.members.values().map(|known| known.member.clone()).collect()
+        self.members.iter().map(|known| Member::clone(&known.member)).collect()
     }
 
     /// Everybody known, this node included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Known> {
-        self.members.values()
+        self.members.iter()
     }
 
     /// Counts the changes of the list: while it is the same, so are the members, their states and actors.
     #[must_use]
     pub const fn revision(&self) -> u64 {
-        self.revision
+        self.members.revision()
     }
 
     /// One member.
@@ -328,7 +331,7 @@ impl Membership {
     /// This node's own record.
     #[must_use]
     pub fn me(&self) -> &Member {
-        &self.own().member
+        &self.members.own().member
     }
 
     /// What is being spread, and how often it was sent.
@@ -338,17 +341,8 @@ impl Membership {
 
     /// How many members are in each state.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for known in self.members.values() {
-            match known.member.state {
-                State::Alive => counts.alive += 1,
-                State::Suspect => counts.suspect += 1,
-                State::Dead => counts.dead += 1,
-                State::Left => counts.left += 1,
-            }
-        }
-        counts
+    pub const fn counts(&self) -> Counts {
+        self.members.counts()
     }
 
     /// How unwell this node itself is: 0 (well) to [`LOCAL_HEALTH_WORST`].
@@ -364,37 +358,23 @@ impl Membership {
         suspicion::shortest(interval, self.timing.suspicion_multiplier.get(), self.size())
     }
 
-    fn own(&self) -> &Known {
-        self.members.get(&self.me).expect("a node is in its own list")
-    }
-
-    fn own_mut(&mut self) -> &mut Known {
-        self.revision += 1;
-        self.members.get_mut(&self.me).expect("a node is in its own list")
-    }
-
     /// Members that have not left, this node included.
-    fn size(&self) -> u64 {
-        let counts = self.counts();
-        counts.alive + counts.suspect + counts.dead
+    const fn size(&self) -> u64 {
+        self.counts().size()
     }
 
     /// How long suspicions last now. Those who could confirm one: everybody alive but this node.
     fn suspicion_limits(&self) -> Limits {
-        let counts = self.counts();
         let multiplier = self.timing.suspicion_multiplier.get();
-        let size = counts.alive + counts.suspect + counts.dead;
-        let witnesses = counts.alive.saturating_sub(1);
-        #[cfg(test)]
+        let witnesses = self.counts().alive.saturating_sub(1);
+        #[cfg(any(test, feature = "sim"))]
         let witnesses = if self.fixed_suspicion { 0 } else { witnesses };
-        Limits::new(self.timing.probe_interval, multiplier, size, witnesses)
+        Limits::new(self.timing.probe_interval, multiplier, self.size(), witnesses)
     }
 
     /// First thing in every call: comes to life, or finds out that it stood still.
     fn begin(&mut self, now: Time, out: &mut Effects) {
-        if let Some(own) = self.members.get_mut(&self.me) {
-            own.last_seen = Some(now);
-        }
+        self.members.own_mark().last_seen = Some(now);
         if self.stage == Stage::New {
             self.start(now, out);
             return;
@@ -419,8 +399,9 @@ impl Membership {
         self.next_gossip = now;
         self.next_inquiry = now;
         let mut present = Vec::new();
-        for (node, known) in &mut self.members {
+        for known in self.members.iter_mut() {
             known.since = now;
+            let node = &known.member.node;
             if *node == self.me || !known.member.state.is_present() {
                 continue;
             }
@@ -429,14 +410,12 @@ impl Membership {
                 self.suspicions.insert(node.clone(), Suspicion::new(now, known.by.clone()));
             }
         }
-        for node in present {
-            self.probing.enlist(&mut self.rng, node);
-        }
+        self.probing.enlist_all(&mut self.rng, present);
         out.persist = true;
         let own = Claim::own(self.me().clone());
         self.spread(now, own);
         for node in self.sample(START_FANOUT, |known| known.member.state != State::Left) {
-            self.send_digests(&node, out);
+            self.send_summary(&node, out);
         }
     }
 
@@ -444,7 +423,7 @@ impl Membership {
     fn settle(&mut self, now: Time) {
         let mut wake = self.probing.next.min(self.next_push_pull);
         wake = self.probing.deadlines().fold(wake, Time::min);
-        if !self.rumors.is_empty() {
+        if !self.rumors.is_empty() || self.suspicions.values().any(Suspicion::is_witnessed) {
             wake = wake.min(self.next_gossip);
         }
         if !self.suspicions.is_empty() {
@@ -458,25 +437,24 @@ impl Membership {
 
     /// Up to `count` random others that fit, each equally likely.
     fn sample(&mut self, count: usize, fits: impl Fn(&Known) -> bool) -> Vec<NodeId> {
-        let others = self.members.iter().filter(|(node, known)| **node != self.me && fits(known));
-        let mut names: Vec<&NodeId> = others.map(|(node, _)| node).collect();
-        let mut chosen = Vec::new();
-        while chosen.len() < count && !names.is_empty() {
-            let index = self.rng.below(u64::try_from(names.len()).expect("a length fits 64 bits"));
-            chosen.push(names.swap_remove(usize::try_from(index).expect("below a length")).clone());
-        }
-        chosen
+        self.members.sample(&mut self.rng, count, fits)
     }
 
-    /// Tells a few random members the news.
+    /// Tells a few random members the news, and suspects what they are accused of.
     fn gossip(&mut self, now: Time, out: &mut Effects) {
         self.next_gossip = now + self.timing.gossip_interval;
+        self.appeal(out);
         if self.rumors.is_empty() {
             return;
         }
         let listeners = self.sample(GOSSIP_FANOUT, |known| known.member.state.is_present());
         if listeners.is_empty() {
             self.rumors.clear();
+        }
+        if self.rumors.len() > NEWS_MANY {
+            for node in self.sample(1, |known| known.member.state == State::Alive) {
+                self.send_summary(&node, out);
+            }
         }
         for node in listeners {
             let claims = self.claims_for(&node);
@@ -490,8 +468,11 @@ impl Membership {
     fn claims_for(&mut self, receiver: &NodeId) -> Vec<Claim> {
         let multiplier = self.timing.retransmit_multiplier.get();
         let mut news = self.rumors.take(receiver, rumor::sends_max(multiplier, self.size()));
-        let accused = self.members.get(receiver).filter(|known| known.member.state != State::Alive);
-        if let Some(known) = accused {
+        if let Some(known) = self.members.get(receiver).filter(|known| known.member.state != State::Alive) {
+            #[cfg(any(test, feature = "sim"))]
+            if self.silent_to_suspects && known.member.state == State::Suspect {
+                return news;
+            }
             news.insert(0, known.claim());
         }
         news
