@@ -1,6 +1,7 @@
 //! Who is alive: SWIM with Lifeguard. Probes the members in turn, asks others to probe those that do not answer, suspects
 //! before it buries, lets the suspect speak, spreads what it hears on the back of its own messages, and compares lists with
-//! others now and then, also with those it believes dead, so that a healed partition finds itself.
+//! others now and then, also with those it believes dead, so that a healed partition finds itself. What that comes to is
+//! measured in `core/tests/gossip.md`.
 //!
 //! It never says who owns anything (the layout does), never does IO, never reads a clock, and never takes a member's word
 //! about another as that other's own: only a member itself raises its incarnation.
@@ -14,9 +15,17 @@
 //! - How many confirmations shorten a suspicion depends on how many members could give one *now*.
 //! - A helper that does not even say that it has no answer is probed at once by a node that has no doubt of itself.
 //! - A new round of probes shuffles the halves of the old one, which bounds the wait for a turn more tightly.
+//! - A ping that is not answered is repeated until the verdict: a lost message is more likely than a dead member.
+//! - Who suspects a member that has not answered it asks it to speak for itself in every round of gossip; who answers an
+//!   accusation tells the accuser first.
+//! - Who comes to the same suspicion as others tells those others apart, whose time is running.
+//! - Up to a hundred members a suspicion lasts as long as at a hundred: what a small cluster could save is not worth what
+//!   a short pause would cost.
+//! - Lists are compared by one number, so that what is said where nothing happens does not grow with the cluster.
+//! - The dead are asked in turn, each as often whatever the size of the cluster, and more while others come back.
 //! - Who has nothing to tell passes the first news on at once; the gossip interval bounds what follows.
-//! - A suspect is buried only by who has had no answer from it itself; who has only heard of it asks first. And who still
-//!   accuses a member that has refuted it is told so. Without these two, whoever misses a refutation buries the living.
+//! - A suspect is buried only by who has had no answer from it itself for a while; who has only heard of it asks first. And
+//!   who still accuses a member that has refuted it is told so. Without these, whoever misses a refutation buries the living.
 //! - A timer that comes late says that this process stood still: what it could not hear meanwhile is held against nobody.
 
 mod effects;
@@ -61,8 +70,6 @@ use suspicion::{Limits, Suspicion};
 
 /// How many random members hear the news in one round of gossip.
 const GOSSIP_FANOUT: usize = 3;
-/// With more news than so many messages carry, comparing lists tells it sooner.
-const NEWS_MANY: usize = 4 * PIGGYBACK_CLAIMS_MAX;
 /// How many remembered members are asked for their list at a start.
 const START_FANOUT: usize = 3;
 
@@ -77,6 +84,8 @@ pub struct Membership {
     rng: Rng,
     members: Roster,
     suspicions: BTreeMap<NodeId, Suspicion>,
+    /// How long they last, at the size for which it was worked out last.
+    limits: Limits,
     rumors: Rumors,
     probing: Probing,
     health: Health,
@@ -145,6 +154,7 @@ impl Membership {
             rng,
             members,
             suspicions: BTreeMap::new(),
+            limits: Limits::new(timing.probe_interval, timing.suspicion_multiplier.get(), 1, 0),
             rumors: Rumors::default(),
             probing,
             health: Health::default(),
@@ -364,12 +374,15 @@ impl Membership {
     }
 
     /// How long suspicions last now. Those who could confirm one: everybody alive but this node.
-    fn suspicion_limits(&self) -> Limits {
-        let multiplier = self.timing.suspicion_multiplier.get();
+    fn suspicion_limits(&mut self) -> Limits {
         let witnesses = self.counts().alive.saturating_sub(1);
         #[cfg(any(test, feature = "sim"))]
         let witnesses = if self.fixed_suspicion { 0 } else { witnesses };
-        Limits::new(self.timing.probe_interval, multiplier, self.size(), witnesses)
+        if !self.limits.fit(self.size(), witnesses) {
+            let multiplier = self.timing.suspicion_multiplier.get();
+            self.limits = Limits::new(self.timing.probe_interval, multiplier, self.size(), witnesses);
+        }
+        self.limits
     }
 
     /// First thing in every call: comes to life, or finds out that it stood still.
@@ -450,11 +463,6 @@ impl Membership {
         let listeners = self.sample(GOSSIP_FANOUT, |known| known.member.state.is_present());
         if listeners.is_empty() {
             self.rumors.clear();
-        }
-        if self.rumors.len() > NEWS_MANY {
-            for node in self.sample(1, |known| known.member.state == State::Alive) {
-                self.send_summary(&node, out);
-            }
         }
         for node in listeners {
             let claims = self.claims_for(&node);

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use super::member::{Known, Member, State};
 use crate::hash::StableHasher;
@@ -137,6 +138,15 @@ impl Roster {
     /// By name.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Known> {
         self.places.values().filter_map(|place| self.known.get(*place))
+    }
+
+    /// By name, those after `after` up to and with `upto`.
+    pub(super) fn stretch(&self, after: Option<&NodeId>, upto: Option<&NodeId>) -> impl Iterator<Item = &Known> {
+        // A stretch that ends before it begins, as nobody who keeps the rules sends it, is empty.
+        let is_one = !matches!((after, upto), (Some(after), Some(upto)) if after >= upto);
+        let bounds = (after.map_or(Bound::Unbounded, Bound::Excluded), upto.map_or(Bound::Unbounded, Bound::Included));
+        let places = is_one.then(|| self.places.range::<NodeId, _>(bounds)).into_iter().flatten();
+        places.filter_map(|(_, place)| self.known.get(*place))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Known> {

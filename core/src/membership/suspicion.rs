@@ -13,7 +13,7 @@ use crate::time::Time;
 /// The longest suspicion, in multiples of the shortest.
 const LONGEST: u32 = 10;
 /// So many members besides the first accuser are enough for the shortest suspicion.
-const CONFIRMATIONS: u64 = 2;
+const CONFIRMATIONS: usize = 2;
 /// The binary logarithm of 100, in units of 2^-16.
 const LOG2_OF_100: u64 = 435_411;
 
@@ -41,7 +41,7 @@ impl Suspicion {
     }
 
     /// Adds an accuser; says whether it is a new one that counts. No more than `confirmations_max` besides the first.
-    pub(super) fn confirm(&mut self, accuser: &NodeId, confirmations_max: u64) -> bool {
+    pub(super) fn confirm(&mut self, accuser: &NodeId, confirmations_max: usize) -> bool {
         let new = self.confirmations() < confirmations_max && !self.accusers.contains(accuser);
         if new {
             self.accusers.push(accuser.clone());
@@ -76,16 +76,19 @@ impl Suspicion {
         self.witnessed.map_or(deadline, |witnessed| deadline.max(witnessed + limits.hearing))
     }
 
-    fn confirmations(&self) -> u64 {
-        u64::try_from(self.accusers.len()).expect("a length fits 64 bits") - 1
+    const fn confirmations(&self) -> usize {
+        self.accusers.len() - 1
     }
 }
 
 /// How long suspicions last in a cluster of a given size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    shortest: Duration,
-    confirmations_max: u64,
+    /// For so many members.
+    members: u64,
+    confirmations_max: usize,
+    /// How long a suspect has without a confirmation, with one, and so on.
+    after: [Duration; CONFIRMATIONS + 1],
     /// How long a suspect has at least to answer to each who buries it.
     hearing: Duration,
 }
@@ -94,24 +97,31 @@ impl Limits {
     /// `members` counts all that have not left; `witnesses` those that could confirm an accusation by this node.
     pub(super) fn new(interval: Duration, multiplier: u8, members: u64, witnesses: u64) -> Self {
         let shortest = shortest(interval, multiplier, members);
-        Self { shortest, confirmations_max: CONFIRMATIONS.min(witnesses), hearing: shortest / 2 }
+        let confirmations_max = confirmations_max(witnesses);
+        let after = core::array::from_fn(|confirmations| {
+            if confirmations >= confirmations_max {
+                return shortest;
+            }
+            let longest = shortest.saturating_mul(LONGEST);
+            let [share, whole] = [confirmations, confirmations_max].map(|count| u128::from(log2_fixed(above(count))));
+            longest - nanoseconds((longest - shortest).as_nanos() * share / whole)
+        });
+        Self { members, confirmations_max, after, hearing: shortest / 2 }
+    }
+
+    /// Whether they are those of this size.
+    pub(super) fn fit(&self, members: u64, witnesses: u64) -> bool {
+        self.members == members && self.confirmations_max == confirmations_max(witnesses)
     }
 
     /// Enough confirmations for the shortest suspicion.
-    pub(super) const fn confirmations_max(&self) -> u64 {
+    pub(super) const fn confirmations_max(&self) -> usize {
         self.confirmations_max
     }
 
     /// How long a suspect has that so many others besides the first accuser suspect too.
-    pub(super) fn after(&self, confirmations: u64) -> Duration {
-        if confirmations >= self.confirmations_max {
-            return self.shortest;
-        }
-        let longest = self.shortest.saturating_mul(LONGEST);
-        let span = (longest - self.shortest).as_nanos();
-        let share = u128::from(log2_fixed(confirmations + 1));
-        let whole = u128::from(log2_fixed(self.confirmations_max + 1));
-        longest - nanoseconds(span * share / whole)
+    pub(super) fn after(&self, confirmations: usize) -> Duration {
+        *self.after.get(confirmations).unwrap_or(&self.after[CONFIRMATIONS])
     }
 }
 
@@ -120,6 +130,15 @@ pub(super) fn shortest(interval: Duration, multiplier: u8, members: u64) -> Dura
     let base = interval.saturating_mul(u32::from(multiplier));
     let factor = log2_fixed(members.max(100));
     nanoseconds(base.as_nanos() * u128::from(factor.max(LOG2_OF_100)) / u128::from(LOG2_OF_100))
+}
+
+/// So many confirmations are waited for where so many members could give one.
+fn confirmations_max(witnesses: u64) -> usize {
+    usize::try_from(witnesses).map_or(CONFIRMATIONS, |witnesses| CONFIRMATIONS.min(witnesses))
+}
+
+fn above(count: usize) -> u64 {
+    u64::try_from(count + 1).expect("a count fits 64 bits")
 }
 
 fn nanoseconds(count: u128) -> Duration {

@@ -8,8 +8,10 @@ use core::time::Duration;
 
 use super::Membership;
 use super::effects::Effects;
-use super::member::{Known, Member, State};
-use super::message::{Claim, Digest, DigestEntry, MembershipMessage, SYNC_BYTES_MAX, SYNC_MEMBERS_MAX, Summary};
+use super::member::{Known, Member, State, Version};
+use super::message::{
+    Claim, Digest, DigestEntry, MembershipMessage, PIGGYBACK_CLAIMS_MAX, SYNC_BYTES_MAX, SYNC_MEMBERS_MAX, Summary,
+};
 use crate::id::NodeId;
 use crate::time::Time;
 
@@ -21,6 +23,8 @@ const DEAD_ASKED_INTERVAL: Duration = Duration::from_secs(5);
 /// So many more dead members are asked, by all the living together, for each that has come back: what was divided finds
 /// itself in a chain, and one that was alone costs little.
 const ASKED_AFTER_RETURN: u64 = 10;
+/// More news than a few messages carry.
+const NEWS_MANY: usize = 4 * PIGGYBACK_CLAIMS_MAX;
 
 impl Membership {
     /// Compares lists with a random member, and forgets who left long ago.
@@ -31,6 +35,15 @@ impl Membership {
         }
         for node in self.sample(1, |known| known.member.state == State::Alive) {
             self.send_summary(&node, out);
+        }
+    }
+
+    /// Compares lists with a random member at every turn of probing while there is much news: that tells it sooner.
+    pub(super) fn catch_up(&mut self, out: &mut Effects) {
+        if self.rumors.len() > NEWS_MANY {
+            for node in self.sample(1, |known| known.member.state == State::Alive) {
+                self.send_summary(&node, out);
+            }
         }
     }
 
@@ -104,32 +117,27 @@ impl Membership {
     /// Sends what the other lacks and asks for what this node lacks.
     pub(super) fn on_digest(&mut self, now: Time, from: &NodeId, digest: Digest, out: &mut Effects) {
         self.learn(now, from, Claim::own(digest.sender), out);
-        let mut wanted = Vec::new();
-        for DigestEntry { node, version } in &digest.entries {
-            match self.members.get(node) {
-                Some(_) if *node == self.me => {
-                    let said = Member { incarnation: version.incarnation, state: version.state, ..self.me().clone() };
-                    self.learn(now, from, Claim { member: Arc::new(said), by: from.clone() }, out);
-                }
-                Some(known) if *version <= known.member.version() => {}
-                None if version.state == State::Left => {}
-                _ => wanted.push(node.clone()),
+        if let Ok(place) = digest.entries.binary_search_by(|entry| entry.node.cmp(&self.me)) {
+            let Version { incarnation, state } = digest.entries[place].version;
+            let said = Member { incarnation, state, ..self.me().clone() };
+            self.learn(now, from, Claim { member: Arc::new(said), by: from.clone() }, out);
+        }
+        let (mut claims, mut wanted) = (Vec::new(), Vec::new());
+        // Both are in the order of names.
+        let mut theirs = digest.entries.iter().peekable();
+        for known in self.members.stretch(digest.after.as_ref(), digest.upto.as_ref()) {
+            let node = &known.member.node;
+            while let Some(entry) = theirs.next_if(|entry| entry.node < *node) {
+                wanted.extend(wanted_of_stranger(entry));
+            }
+            match theirs.next_if(|entry| entry.node == *node).map(|entry| entry.version) {
+                Some(version) if version > known.member.version() => wanted.push(node.clone()),
+                Some(version) if version < known.member.version() => claims.push(known.claim()),
+                None if known.member.state != State::Left && node != from => claims.push(known.claim()),
+                _ => {}
             }
         }
-        let inside = |node: &NodeId| {
-            digest.after.as_ref().is_none_or(|after| after < node)
-                && digest.upto.as_ref().is_none_or(|upto| node <= upto)
-        };
-        let theirs = |node: &NodeId| {
-            let place = digest.entries.binary_search_by(|entry| entry.node.cmp(node)).ok();
-            place.and_then(|place| digest.entries.get(place)).map(|entry| entry.version)
-        };
-        let lacks = |known: &&Known| match theirs(&known.member.node) {
-            Some(version) => version < known.member.version(),
-            None => known.member.state != State::Left && known.member.node != *from,
-        };
-        let in_stretch = self.members.iter().filter(|known| inside(&known.member.node));
-        let claims: Vec<Claim> = in_stretch.filter(lacks).map(Known::claim).collect();
+        wanted.extend(theirs.filter_map(wanted_of_stranger));
         send_records(from, claims, wanted, out);
     }
 
@@ -152,6 +160,11 @@ impl Membership {
         let records = asked.filter_map(|node| self.members.get(node)).map(Known::claim).collect();
         send_records(from, records, Vec::new(), out);
     }
+}
+
+/// Who has already left is nobody's business.
+fn wanted_of_stranger(entry: &DigestEntry) -> Option<NodeId> {
+    (entry.version.state != State::Left).then(|| entry.node.clone())
 }
 
 /// Sends records in as many messages as their number and size ask for; none when there is nothing to say.

@@ -153,7 +153,7 @@ fn another_life_under_the_same_name_is_answered() {
 }
 
 #[test]
-fn nobody_else_can_refute_or_stop_a_member() {
+fn h4_nobody_else_can_refute_or_stop_a_member() {
     let mut membership = node(1);
     tell(&mut membership, alloc::vec![claim("x", 1, State::Dead)]);
     let stopped = Member { stopped: true, ..in_state(&name("x"), 2, State::Dead) };

@@ -72,7 +72,7 @@ impl Cluster {
             Self { setting, now: Time::ZERO, rng, processes, network, counters, happenings: 0, envelope_bytes };
         let everybody: Vec<Arc<Member>> = (0..setting.nodes).map(|place| Arc::new(record(place, 1))).collect();
         for place in 0..setting.nodes {
-            cluster.processes.push(Process::new());
+            cluster.processes.push(Process::new(name(place)));
             cluster.start(place, everybody.iter().filter(|member| member.node != name(place)).cloned());
         }
         cluster.run(Duration::from_secs(10));
@@ -154,7 +154,7 @@ impl Cluster {
     /// Starts a process that remembers nobody and lets it join through another one.
     pub(super) fn join(&mut self, place: Place, seed: Place) {
         if place == self.count() {
-            self.processes.push(Process::new());
+            self.processes.push(Process::new(name(place)));
         }
         self.start(place, core::iter::empty());
         let own = self.membership(place).me().clone();
@@ -165,9 +165,9 @@ impl Cluster {
 
     /// Ends a process without a word.
     pub(super) fn crash(&mut self, place: Place) {
-        let (incarnation, is_ailing) = (self.process(place).incarnation, self.process(place).is_ailing);
-        let ended = Process { incarnation, is_ailing, ..Process::new() };
-        *self.process(place) = ended;
+        let process = self.process(place);
+        let (incarnation, is_ailing) = (process.incarnation, process.is_ailing);
+        *process = Process { incarnation, is_ailing, ..Process::new(process.name.clone()) };
     }
 
     /// Lets a process leave for good.
@@ -236,7 +236,7 @@ impl Cluster {
         if process.hold != Hold::None {
             process.inbox.push((from, message));
         } else if process.membership.is_some() {
-            let sender = name(from);
+            let sender = self.process(from).name.clone();
             self.call(to, |list, now, out| {
                 list.handle(now, &sender, message, out).expect("members keep the rules");
             });
@@ -286,6 +286,16 @@ impl Cluster {
         process.wake = Some(at);
         self.network.wake(at, place);
     }
+}
+
+/// The list of one member that has just started and knows this many, itself included, and shares nothing with others: what
+/// its memory is measured with.
+#[must_use]
+pub fn list(nodes: u32, place: u32) -> Membership {
+    let others = (0..nodes).filter(|other| *other != place).map(|other| record(other, 1));
+    let mut list = Membership::new(record(place, 1), Timing::default(), Rng::labelled(place.into(), "list"), others);
+    list.on_timer(Time::ZERO, &mut Effects::default());
+    list
 }
 
 /// The name of a process, from which its number can be read.

@@ -66,6 +66,18 @@ pub fn heal(setting: Setting) -> Duration {
     cluster.run_until(BOUND, |cluster| cluster.lists().all(|list| list.counts().dead == 0))
 }
 
+/// Cuts one member off from the others for so long, joins it to them again, and says how long it takes until everybody lists
+/// everybody as present.
+#[must_use]
+pub fn absence(setting: Setting, span: Duration) -> Duration {
+    let mut cluster = Cluster::new(setting);
+    cluster.divide(|place| u8::from(place == 0));
+    cluster.run(span);
+    assert!(cluster.lists().all(|list| list.counts().dead > 0), "who was away that long is given up");
+    cluster.divide(|_| 0);
+    cluster.run_until(BOUND, |cluster| cluster.lists().all(|list| list.counts().dead == 0))
+}
+
 /// What is said and wrongly believed while nothing happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quiet {

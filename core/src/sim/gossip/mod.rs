@@ -8,6 +8,6 @@ mod measure;
 mod network;
 mod process;
 
-pub use cluster::{Cluster, Setting};
+pub use cluster::{Cluster, Setting, list};
 pub use figures::{Quantiles, rounds_until_all};
-pub use measure::{Quiet, Stalls, Turnover, heal, quiet, stalls, turnover};
+pub use measure::{Quiet, Stalls, Turnover, absence, heal, quiet, stalls, turnover};

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::id::NodeId;
 use crate::membership::{Membership, MembershipMessage};
 use crate::time::Time;
 
@@ -23,6 +24,7 @@ pub(super) enum Hold {
 /// One process.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
+    pub(super) name: NodeId,
     pub(super) membership: Option<Membership>,
     pub(super) hold: Hold,
     /// What has arrived and waits.
@@ -40,8 +42,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(name: NodeId) -> Self {
         Self {
+            name,
             membership: None,
             hold: Hold::None,
             inbox: Vec::new(),
