@@ -3,12 +3,12 @@
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use quorate_core::config::Timing;
-use quorate_core::sim::gossip::{Cluster, Quantiles, Setting, heal, list, quiet, rounds_until_all, stalls, turnover};
+use quorate_core::sim::gossip::{Cluster, Quantiles, Setting, heal, list, rounds_until_all, stalls, watch};
 
 use super::progress::Progress;
 use super::summary::number;
@@ -16,8 +16,9 @@ use super::summary::number;
 /// Losses in percent. The greatest only where nodes are few enough.
 const LOSSES: [u32; 3] = [0, 5, 25];
 const GREATEST_LOSS_NODES_MAX: u32 = 1_000;
-/// Halves of larger clusters are not divided: each member would bury thousands.
+/// Larger clusters are not divided: every member would bury thousands. Above the other size only two seeds are.
 const HEAL_NODES_MAX: u32 = 1_000;
+const HEAL_ALL_SEEDS_NODES_MAX: u32 = 100;
 /// Up to so many nodes a quiet cluster is watched for an hour.
 const HOUR_NODES_MAX: u32 = 100;
 /// Members that gossip tells in one round, and how long a round lasts in Serf's formula.
@@ -48,9 +49,10 @@ pub(super) fn run(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     let timing = Timing::default();
     writeln!(
         out,
-        "# Gossip, measured\n\nWritten by `quorate sim --gossip`, {} seeds for each measurement; do not edit. One configuration \
+        "# Gossip, measured\n\nWritten by `quorate sim --gossip --gossip-nodes {} --gossip-seeds {}`; do not edit. One configuration \
          for all: a probe every {:?} with a time-out of {:?}, gossip every {:?}, a suspicion multiplier of {}, a retransmit \
          multiplier of {}. Messages take 0.5 to 5 ms.\n",
+        plan.nodes.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
         plan.seeds,
         timing.probe_interval,
         timing.probe_timeout,
@@ -79,7 +81,7 @@ messages a node and second | bytes | false deaths | watched, all seeds |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
 
 const LEGEND: &str = "\
-Crashes and joins: 10 for each seed at up to 100 nodes, 3 at 1,000, 1 above. Halves: one partition for each seed. Messages,\n\
+Crashes and joins: 10 for each seed at up to 100 nodes, 3 at 1,000, 1 above. Halves: one partition for each\nseed, for two of them at 1,000. Messages,\n\
 bytes (envelope and frame included) and false deaths: of clusters in which nothing happens. Serf's formula: when 99.99 % have\n\
 heard, 1 / (1 + (n + 1) e^(-f (1 - loss) r / 2)) in rounds of 0.2 s with f = 3.";
 
@@ -89,13 +91,27 @@ fn losses(nodes: u32) -> impl Iterator<Item = u32> {
 
 impl Plan {
     fn measurements(&self) -> u64 {
-        let cell = |nodes: &u32| losses(*nodes).count() * if *nodes <= HEAL_NODES_MAX { 3 } else { 2 };
-        let cells: usize = self.nodes.iter().map(cell).sum();
-        (u64::try_from(cells).unwrap_or(u64::MAX) + 2) * self.seeds
+        let cells = self.nodes.iter().flat_map(|nodes| losses(*nodes).map(|_| self.seeds + self.heals(*nodes)));
+        cells.sum::<u64>() + 2 * self.seeds
+    }
+
+    /// How many times a cluster of this size is divided.
+    fn heals(&self, nodes: u32) -> u64 {
+        match nodes {
+            0..=HEAL_ALL_SEEDS_NODES_MAX => self.seeds,
+            ..=HEAL_NODES_MAX => self.seeds.min(2),
+            _ => 0,
+        }
     }
 
     /// Measures with each seed, on as many threads as there are, and gives the results in the order of the seeds.
-    fn each<T: Send>(&self, progress: &mut Progress, what: &str, measure: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    fn each<T: Send>(
+        &self,
+        seeds: u64,
+        progress: &mut Progress,
+        what: &str,
+        measure: impl Fn(u64) -> T + Sync,
+    ) -> Vec<T> {
         let next = AtomicU64::new(0);
         let results = Mutex::new(Vec::new());
         let shown = Mutex::new(progress);
@@ -104,7 +120,7 @@ impl Plan {
                 scope.spawn(|| {
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= self.seeds {
+                        if seed >= seeds {
                             break;
                         }
                         let result = measure(seed);
@@ -140,17 +156,18 @@ impl Cell<'_> {
             101..=1_000 => 3,
             _ => 1,
         };
-        let turnovers = plan.each(progress, &what, |seed| turnover(self.setting(seed), trials));
+        let span = if *nodes <= HOUR_NODES_MAX { Duration::from_hours(1) } else { Duration::from_mins(1) };
+        let watched = plan.each(plan.seeds, progress, &what, |seed| watch(self.setting(seed), span, trials));
+        let (quiet, turnovers): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
         let crashes = Quantiles::new(turnovers.iter().flat_map(|turnover| turnover.crashes.clone()).collect());
         let joins = Quantiles::new(turnovers.iter().flat_map(|turnover| turnover.joins.clone()).collect());
         let halves = if *nodes <= HEAL_NODES_MAX {
-            let heals = Quantiles::new(plan.each(progress, &what, |seed| heal(self.setting(seed))));
+            let seeds = plan.heals(*nodes);
+            let heals = Quantiles::new(plan.each(seeds, progress, &what, |seed| heal(self.setting(seed))));
             format!("{} | {}", seconds(heals.percent(50)), seconds(heals.percent(99)))
         } else {
             "not measured | ".to_owned()
         };
-        let span = if *nodes <= HOUR_NODES_MAX { Duration::from_hours(1) } else { Duration::from_mins(1) };
-        let quiet = plan.each(progress, &what, |seed| quiet(self.setting(seed), span));
         let node_seconds = f64::from(*nodes) * span.as_secs_f64() * quiet.len() as f64;
         // Counts are far below 2^53.
         let rate = |total: u64| total as f64 / node_seconds;
@@ -185,7 +202,7 @@ fn lifeguard(plan: &Plan, progress: &mut Progress, out: &mut impl Write) -> io::
         let name = if lifeguard { "on" } else { "off" };
         let setting = |seed| Setting { nodes: STALL_NODES, loss_per_million: 0, seed, lifeguard };
         let what = format!("stalls with Lifeguard {name}");
-        let all = plan.each(progress, &what, |seed| stalls(setting(seed), STALL_SPAN));
+        let all = plan.each(plan.seeds, progress, &what, |seed| stalls(setting(seed), STALL_SPAN));
         let count = number(all.iter().map(|stalls| stalls.stalls).sum());
         let deaths = number(all.iter().map(|stalls| stalls.false_deaths).sum());
         writeln!(out, "| {name} | {count} | {deaths} |")?;
@@ -216,15 +233,25 @@ fn speed(plan: &Plan, progress: &mut Progress, out: &mut impl Write) -> io::Resu
     for nodes in SPEEDS.into_iter().filter(|nodes| plan.nodes.contains(nodes)) {
         progress.say(&format!("speed of {nodes} nodes"));
         let mut cluster = Cluster::new(Setting { nodes, loss_per_million: 0, seed: 0, lifeguard: true });
-        let (began, before) = (Instant::now(), cluster.happenings());
+        let (began, before) = (working_time(), cluster.happenings());
         cluster.run(SPEED_SPAN);
-        let took = began.elapsed();
+        let took = working_time() - began;
         let each = took.as_nanos() / u128::from((cluster.happenings() - before).max(1));
         let ratio = SPEED_SPAN.as_secs_f64() / took.as_secs_f64();
         writeln!(out, "- {} nodes: {ratio:.0} times real time, {each} ns an event", number(nodes.into()))?;
         out.flush()?;
     }
     Ok(())
+}
+
+/// For how long this thread has had a core: other programs must not make it slow. Where that cannot be told, for how long it
+/// has been alive.
+fn working_time() -> Duration {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let began = *BEGAN;
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let ns = statistics.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    ns.map_or_else(|| began.elapsed(), Duration::from_nanos)
 }
 
 fn seconds(span: Duration) -> String {

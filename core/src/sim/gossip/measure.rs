@@ -26,14 +26,24 @@ pub struct Turnover {
 /// Crashes a random member, lets it come back, lets a newcomer join and leave, so many times.
 #[must_use]
 pub fn turnover(setting: Setting, trials: u32) -> Turnover {
+    trial(&mut Cluster::new(setting), trials)
+}
+
+/// Lets nothing happen for so long, and then does the trials of [`turnover`]: it takes long to make a large cluster.
+#[must_use]
+pub fn watch(setting: Setting, span: Duration, trials: u32) -> (Quiet, Turnover) {
     let mut cluster = Cluster::new(setting);
+    (rest(&mut cluster, span), trial(&mut cluster, trials))
+}
+
+fn trial(cluster: &mut Cluster, trials: u32) -> Turnover {
     let mut turnover = Turnover::default();
-    let newcomer = setting.nodes;
+    let newcomer = cluster.count();
     for _ in 0..trials {
         let phase = cluster.rng().below(1_000);
         cluster.run(Duration::from_millis(phase));
-        let victim = Place::try_from(cluster.rng().below(setting.nodes.into())).expect("below a count");
-        let seed = (victim + 1) % setting.nodes;
+        let victim = Place::try_from(cluster.rng().below(newcomer.into())).expect("below a count");
+        let seed = (victim + 1) % newcomer;
         cluster.crash(victim);
         let is_dead = |state| state == Some(State::Dead);
         turnover.crashes.push(cluster.run_until(BOUND, |cluster| cluster.all_believe(victim, is_dead)));
@@ -92,7 +102,10 @@ pub struct Quiet {
 /// Lets nothing happen for so long.
 #[must_use]
 pub fn quiet(setting: Setting, span: Duration) -> Quiet {
-    let mut cluster = Cluster::new(setting);
+    rest(&mut Cluster::new(setting), span)
+}
+
+fn rest(cluster: &mut Cluster, span: Duration) -> Quiet {
     cluster.count_anew();
     cluster.run(span);
     let counters = cluster.counters;

@@ -10,4 +10,4 @@ mod process;
 
 pub use cluster::{Cluster, Setting, list};
 pub use figures::{Quantiles, rounds_until_all};
-pub use measure::{Quiet, Stalls, Turnover, absence, heal, quiet, stalls, turnover};
+pub use measure::{Quiet, Stalls, Turnover, absence, heal, quiet, stalls, turnover, watch};
