@@ -45,6 +45,8 @@ pub(super) struct Plan {
 
 /// Measures, and prints as it goes.
 pub(super) fn run(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
+    // Before anything else: what was used and is free again would hide it.
+    let list_kib = list_kib();
     let mut progress = Progress::new("measurements", plan.measurements());
     let timing = Timing::default();
     writeln!(
@@ -69,7 +71,9 @@ pub(super) fn run(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "\n{LEGEND}")?;
     lifeguard(plan, &mut progress, out)?;
-    memory(out)?;
+    if let Some(kib) = list_kib {
+        writeln!(out, "\nMemory: {kib} KiB for the list of each of {MEMORY_NODES} members.")?;
+    }
     speed(plan, &mut progress, out)?;
     progress.end();
     Ok(())
@@ -97,10 +101,12 @@ impl Plan {
 
     /// How many times a cluster of this size is divided.
     fn heals(&self, nodes: u32) -> u64 {
-        match nodes {
-            0..=HEAL_ALL_SEEDS_NODES_MAX => self.seeds,
-            ..=HEAL_NODES_MAX => self.seeds.min(2),
-            _ => 0,
+        if nodes <= HEAL_ALL_SEEDS_NODES_MAX {
+            self.seeds
+        } else if nodes <= HEAL_NODES_MAX {
+            self.seeds.min(2)
+        } else {
+            0
         }
     }
 
@@ -212,14 +218,12 @@ fn lifeguard(plan: &Plan, progress: &mut Progress, out: &mut impl Write) -> io::
 }
 
 /// What the list of a member takes, by what the process has more of it afterwards. Nothing where that cannot be told.
-fn memory(out: &mut impl Write) -> io::Result<()> {
-    let before = resident_kib();
+fn list_kib() -> Option<u64> {
+    let before = resident_kib()?;
     let lists: Vec<_> = (0..MEMORY_NODES).map(|place| list(MEMORY_NODES, place)).collect();
-    if let (Some(before), Some(after)) = (before, resident_kib()) {
-        let each = after.saturating_sub(before) / u64::from(MEMORY_NODES);
-        writeln!(out, "\nMemory: {each} KiB for the list of each of {} members.", lists.len())?;
-    }
-    Ok(())
+    let after = resident_kib()?;
+    drop(lists);
+    Some(after.saturating_sub(before) / u64::from(MEMORY_NODES))
 }
 
 fn resident_kib() -> Option<u64> {
