@@ -85,9 +85,9 @@ messages a node and second | bytes | false deaths | watched, all seeds |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
 
 const LEGEND: &str = "\
-Crashes and joins: 10 for each seed at up to 100 nodes, 3 at 1,000, 1 above. Halves: one partition for each\nseed, for two of them at 1,000. Messages,\n\
-bytes (envelope and frame included) and false deaths: of clusters in which nothing happens. Serf's formula: when 99.99 % have\n\
-heard, 1 / (1 + (n + 1) e^(-f (1 - loss) r / 2)) in rounds of 0.2 s with f = 3.";
+Crashes and joins: 10 for each seed at up to 100 nodes, 3 at 1,000, 1 above. Halves: one partition for each seed, for two of\n\
+them at 1,000. Messages, bytes (envelope and frame included) and false deaths: of clusters in which nothing happens. Serf's\n\
+formula: when 99.99 % have heard, 1 / (1 + (n + 1) e^(-f (1 - loss) r / 2)) in rounds of 0.2 s with f = 3.";
 
 fn losses(nodes: u32) -> impl Iterator<Item = u32> {
     LOSSES.into_iter().filter(move |loss| *loss <= 5 || nodes <= GREATEST_LOSS_NODES_MAX)
