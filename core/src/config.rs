@@ -287,13 +287,13 @@ impl Default for ClusterConfig {
 pub struct Timing {
     /// Between two rounds of gossip. Defaults to 200 ms.
     pub gossip_interval: Duration,
-    /// Between two probes. Defaults to 1 s.
+    /// Between two probes. Defaults to 600 ms.
     pub probe_interval: Duration,
-    /// Until a direct probe counts as unanswered and others are asked. Defaults to 500 ms.
+    /// Until a direct probe counts as unanswered and others are asked. Defaults to 300 ms.
     pub probe_timeout: Duration,
-    /// Shortest suspicion, in probe intervals for up to ten members. Defaults to 4.
+    /// Shortest suspicion, in probe intervals for up to a hundred members. Defaults to 6.
     pub suspicion_multiplier: NonZeroU8,
-    /// Sends of one rumour, in multiples of the logarithm of the cluster's size. Defaults to 4.
+    /// Sends of one rumour, in multiples of the logarithm of the cluster's size. Defaults to 6.
     pub retransmit_multiplier: NonZeroU8,
     /// Between two exchanges of the whole list with a random member. Defaults to 30 s.
     pub push_pull_interval: Duration,
@@ -301,13 +301,12 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        let four = NonZeroU8::new(4).expect("above zero");
         Self {
             gossip_interval: Duration::from_millis(200),
-            probe_interval: Duration::from_secs(1),
-            probe_timeout: Duration::from_millis(500),
-            suspicion_multiplier: four,
-            retransmit_multiplier: four,
+            probe_interval: Duration::from_millis(600),
+            probe_timeout: Duration::from_millis(300),
+            suspicion_multiplier: NonZeroU8::new(6).expect("above zero"),
+            retransmit_multiplier: NonZeroU8::new(6).expect("above zero"),
             push_pull_interval: Duration::from_secs(30),
         }
     }

@@ -43,7 +43,7 @@ pub const PARTITIONS_MAX: u16 = 1_024;
 /// Greatest replication factor.
 pub const REPLICATION_MAX: u8 = 16;
 /// Most members a node remembers.
-pub const MEMBERS_MAX: usize = 1_000;
+pub const MEMBERS_MAX: usize = 10_000;
 /// Most versions of the layout that are active at once; the next change waits.
 pub const LAYOUTS_ACTIVE_MAX: usize = 4;
 /// Most versions that a node knows, those included that only its own store still needs.

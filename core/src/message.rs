@@ -358,6 +358,7 @@ impl Message {
                     MembershipMessage::Ping { .. } | MembershipMessage::PingRequest { .. } => MessageKind::Probe,
                     MembershipMessage::Ack { .. } | MembershipMessage::Nack { .. } => MessageKind::ProbeAnswer,
                     MembershipMessage::Gossip { .. }
+                    | MembershipMessage::Summary(_)
                     | MembershipMessage::Digest(_)
                     | MembershipMessage::Records { .. } => MessageKind::Gossip,
                 },

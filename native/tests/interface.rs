@@ -317,8 +317,8 @@ fn what_the_cluster_looks_like_is_told_in_the_agreed_form() {
     let gossip = node.get("/gossip/status").json();
     assert_eq!(gossip["gossip_status"]["cluster_size"], 1);
     assert_eq!(gossip["config"]["gossip_interval"], "200ms");
-    assert_eq!(gossip["config"]["probe_interval"], "1s");
-    assert_eq!(gossip["config"]["suspicion_timeout"], "4s");
+    assert_eq!(gossip["config"]["probe_interval"], "600ms");
+    assert_eq!(gossip["config"]["suspicion_timeout"], "3s 600ms");
     let members = node.get("/gossip/members").json();
     assert_eq!((&members["total_members"], &members["alive_members"]), (&json!(1), &json!(1)));
     let me = &members["cluster_members"]["node"];

@@ -12,8 +12,8 @@ pub const LOCAL_HEALTH_WORST: u8 = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
     score: u8,
-    /// Tests compare with and without.
-    #[cfg(test)]
+    /// Compared with: as well as can be, whatever happens.
+    #[cfg(any(test, feature = "sim"))]
     pub(super) ignored: bool,
 }
 
@@ -24,7 +24,7 @@ impl Health {
 
     /// Evidence that this node is slow or cut off: `count` answers missing, or accusations to refute.
     pub(super) fn worsen(&mut self, count: u8) {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "sim"))]
         if self.ignored {
             return;
         }
@@ -38,7 +38,7 @@ impl Health {
 
     /// Whether nothing at all speaks against this node, so that it may go looking for more that do not answer.
     pub(super) fn is_perfect(&self) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "sim"))]
         if self.ignored {
             return false;
         }
@@ -52,7 +52,7 @@ impl Health {
 
     /// Whether a timer that came this late says that the process stood still.
     pub(super) fn is_stall(&self, late: Duration, tolerance: Duration) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "sim"))]
         if self.ignored {
             return false;
         }

@@ -1,6 +1,7 @@
 //! What a claim changes: precedence, suspicion, death, refutation, and this node's own answer to what is said of it. The
 //! only place where the list is written. Never sends but what a claim about this node or an accused one asks for.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::effects::{Change, ChangeKind, Effects, Why};
@@ -13,18 +14,21 @@ use crate::limits;
 use crate::time::Time;
 
 impl Membership {
-    /// News that rode on a message from `teller`. Who still accuses somebody that has refuted it is told so, lest it miss
-    /// the refutation and bury the living.
+    /// News that rode on a message from `teller`. Who accuses somebody that has refuted it, be it this node and at this
+    /// moment, is told so, lest it miss the refutation and bury the living.
     pub(super) fn hear(&mut self, now: Time, teller: &NodeId, claims: Vec<Claim>, out: &mut Effects) {
         let mut refuted = Vec::new();
         for claim in claims {
-            let accusation = claim.member.state != State::Alive;
-            let known = self.members.get(&claim.member.node);
-            if let Some(known) = known.filter(|known| accusation && known.member.incarnation > claim.member.incarnation)
-            {
-                refuted.push(known.claim());
+            let accused = claim.member.clone();
+            let known = self.members.get(&accused.node);
+            // Most of what is heard has been heard before.
+            if known.is_none_or(|known| accused.incarnation >= known.member.incarnation) {
+                self.judge(now, teller, claim, out);
             }
-            self.judge(now, teller, claim, out);
+            if accused.state != State::Alive {
+                let known = self.members.get(&accused.node);
+                refuted.extend(known.filter(|known| known.member.incarnation > accused.incarnation).map(Known::claim));
+            }
         }
         if !refuted.is_empty() {
             out.sends.push((teller.clone(), MembershipMessage::Gossip { claims: refuted }));
@@ -37,10 +41,11 @@ impl Membership {
     pub(super) fn learn(&mut self, now: Time, teller: &NodeId, claim: Claim, out: &mut Effects) {
         let member = &claim.member;
         let hearsay = member.state == State::Dead && !member.stopped && member.node != self.me;
-        let heard = self.members.get(&member.node).is_some_and(|known| {
+        let known = self.members.get(&member.node);
+        let heard = known.is_some_and(|known| {
             known.member.state.is_present() && known.last_seen.is_some() && member.supersedes(&known.member)
         });
-        if hearsay && heard && self.is_plausible(member) {
+        if hearsay && heard && is_plausible(member, known) {
             out.sends.push((member.node.clone(), MembershipMessage::Gossip { claims: alloc::vec![claim] }));
         } else {
             self.judge(now, teller, claim, out);
@@ -48,14 +53,15 @@ impl Membership {
     }
 
     fn judge(&mut self, now: Time, teller: &NodeId, claim: Claim, out: &mut Effects) {
-        if !self.is_plausible(&claim.member) {
+        let known = self.members.get(&claim.member.node);
+        if !is_plausible(&claim.member, known) {
             return;
         }
         if claim.member.node == self.me {
             self.answer(now, &claim, out);
             return;
         }
-        let Some(known) = self.members.get(&claim.member.node) else {
+        let Some(known) = known else {
             self.meet(now, teller, claim, out);
             return;
         };
@@ -65,12 +71,6 @@ impl Membership {
         } else if claim.member.version() == known.member.version() && claim.member.state == State::Suspect {
             self.confirm(now, claim);
         }
-    }
-
-    /// Whether a real member could have come to this incarnation since it was last heard of.
-    fn is_plausible(&self, member: &Member) -> bool {
-        let last = self.members.get(&member.node).map_or(0, |known| known.member.incarnation);
-        member.incarnation <= last.saturating_add(INCARNATION_JUMP_MAX)
     }
 
     fn reason(&self, claim: &Claim, teller: &NodeId) -> Why {
@@ -95,8 +95,7 @@ impl Membership {
             known.last_seen = Some(now);
             known.heartbeats = 1;
         }
-        self.members.insert(node.clone(), known);
-        self.revision += 1;
+        self.members.insert(known);
         let change = |kind, by: &NodeId| Change {
             node: node.clone(),
             kind,
@@ -119,33 +118,35 @@ impl Membership {
         if self.members.len() < limits::MEMBERS_MAX {
             return true;
         }
-        let gone = self.members.iter().filter(|(_, known)| known.member.state == State::Left);
-        let Some(oldest) = gone.min_by_key(|(_, known)| known.since).map(|(node, _)| node.clone()) else {
+        if self.members.counts().left == 0 {
             return false;
-        };
-        self.members.remove(&oldest);
+        }
+        let gone = self.members.iter().filter(|known| known.member.state == State::Left);
+        let oldest = gone.min_by_key(|known| known.since).map(|known| known.member.node.clone());
+        self.members.retain(|known| Some(&known.member.node) != oldest.as_ref());
         true
     }
 
     /// Takes over a newer record of somebody known.
     fn adopt(&mut self, now: Time, claim: Claim, why: Why, out: &mut Effects) {
         let node = claim.member.node.clone();
-        self.revision += 1;
-        let known = self.members.get_mut(&node).expect("only records of known members are taken over");
+        let known = self.members.get(&node).expect("only records of known members are taken over");
         let old = known.member.state;
         let new = claim.member.state;
         let same_profile = known.member.same_profile(&claim.member);
-        // At one incarnation everything but the state stands already, in the owner's own words.
-        if claim.member.incarnation > known.member.incarnation {
-            known.member = claim.member.clone();
-        } else {
-            known.member.state = new;
-            known.member.stopped = claim.member.stopped;
-        }
-        known.by = claim.by.clone();
-        if old != new {
-            known.since = now;
-        }
+        self.members.update(&node, |known| {
+            // At one incarnation everything but the state stands already, in the owner's own words.
+            if same_profile || claim.member.incarnation > known.member.incarnation {
+                known.member = claim.member.clone();
+            } else {
+                let member = Arc::make_mut(&mut known.member);
+                (member.state, member.stopped) = (new, claim.member.stopped);
+            }
+            known.by = claim.by.clone();
+            if old != new {
+                known.since = now;
+            }
+        });
         let kind = match (old, new) {
             (State::Alive, State::Alive) if same_profile => None,
             (State::Alive, State::Alive) => Some(ChangeKind::Updated),
@@ -161,6 +162,9 @@ impl Membership {
         }
         self.enter(now, Some(old), &claim);
         self.spread(now, claim);
+        if kind == Some(ChangeKind::Revived) {
+            self.expect_more(out);
+        }
     }
 
     /// Opens or closes the case against a member, and has it probed when it is (again) present.
@@ -192,7 +196,7 @@ impl Membership {
     /// accusations, and another life under its name.
     fn answer(&mut self, now: Time, claim: &Claim, out: &mut Effects) {
         let said = &claim.member;
-        let own = &self.own().member;
+        let own = self.me();
         let same_version_other_life = said.version() == own.version() && !said.same_profile(own);
         if !said.supersedes(own) && !same_version_other_life {
             return;
@@ -206,9 +210,8 @@ impl Membership {
             self.health.worsen(1);
             Why::Accused { state: said.state }
         };
-        let own = self.own_mut();
-        own.member.incarnation = incarnation;
-        let own = own.claim();
+        self.members.update_own(|own| own.incarnation = incarnation);
+        let own = self.members.own().claim();
         out.persist = true;
         let (node, by) = (self.me.clone(), claim.by.clone());
         out.changes.push(Change { node, kind: ChangeKind::Refuted, incarnation, by, why });
@@ -220,22 +223,45 @@ impl Membership {
         let Some(known) = self.members.get(node).filter(|known| known.member.incarnation == incarnation) else {
             return;
         };
-        let member = Member { state: State::Suspect, ..known.member.clone() };
-        let claim = Claim { member, by: self.me.clone() };
+        let member = Member { state: State::Suspect, ..Member::clone(&known.member) };
+        let claim = Claim { member: Arc::new(member), by: self.me.clone() };
         match known.member.state {
             State::Alive => self.adopt(now, claim, why, out),
-            State::Suspect => self.confirm(now, claim),
+            State::Suspect => self.second(now, claim, out),
             State::Dead | State::Left => {}
         }
         if let Some(suspicion) = self.suspicions.get_mut(node) {
-            suspicion.witness();
+            suspicion.witness(now);
         }
+    }
+
+    /// This node comes to the same as others did. Those who did are told apart: of two confirmations on their way through
+    /// everybody, one takes the place of the other.
+    fn second(&mut self, now: Time, claim: Claim, out: &mut Effects) {
+        let suspicion = self.suspicions.get(&claim.member.node).expect("there is a case against every suspect");
+        for accuser in suspicion.accusers().iter().filter(|accuser| **accuser != self.me) {
+            out.sends.push((accuser.clone(), MembershipMessage::Gossip { claims: alloc::vec![claim.clone()] }));
+        }
+        self.confirm(now, claim);
     }
 
     /// A member has answered this node's own probe. If it is suspected, its refutation has not come this far yet.
     pub(super) fn vindicate(&mut self, now: Time, node: &NodeId) {
         if let Some(suspicion) = self.suspicions.get_mut(node) {
             suspicion.restart(now);
+        }
+    }
+
+    /// Asks those who have not answered this node to speak for themselves: they may have missed what everybody is told, or
+    /// everybody what they said.
+    pub(super) fn appeal(&self, out: &mut Effects) {
+        #[cfg(any(test, feature = "sim"))]
+        if self.silent_to_suspects {
+            return;
+        }
+        for (node, _) in self.suspicions.iter().filter(|(_, suspicion)| suspicion.is_witnessed()) {
+            let claim = self.members.get(node).expect("suspects are members").claim();
+            out.sends.push((node.clone(), MembershipMessage::Gossip { claims: alloc::vec![claim] }));
         }
     }
 
@@ -254,10 +280,10 @@ impl Membership {
             }
             let known = self.members.get(&node).expect("suspects are members");
             assert!(known.member.state == State::Suspect, "a suspicion is of a suspect");
-            let member = Member { state: State::Dead, ..known.member.clone() };
+            let member = Member { state: State::Dead, ..Member::clone(&known.member) };
             let accusers = suspicion.accusers().to_vec();
             let why = Why::SuspicionTimeout { accusers, waited: now.since(suspicion.since()) };
-            let claim = Claim { member, by: self.me.clone() };
+            let claim = Claim { member: Arc::new(member), by: self.me.clone() };
             self.adopt(now, claim, why, out);
         }
     }
@@ -270,12 +296,13 @@ impl Membership {
         self.begin(now, out);
         self.stage = Stage::Gone;
         self.wake = None;
-        let own = self.own_mut();
-        own.member.incarnation = own.member.incarnation.saturating_add(1).min(INCARNATION_MAX);
-        own.member.state = state;
-        own.member.stopped = state == State::Dead;
-        own.since = now;
-        let claim = own.claim();
+        self.members.update_own(|own| {
+            own.incarnation = own.incarnation.saturating_add(1).min(INCARNATION_MAX);
+            own.state = state;
+            own.stopped = state == State::Dead;
+        });
+        self.members.own_mark().since = now;
+        let claim = self.members.own().claim();
         let incarnation = claim.member.incarnation;
         let (kind, why) = match state {
             State::Left => (ChangeKind::Left, Why::Announced),
@@ -284,10 +311,16 @@ impl Membership {
         let me = self.me.clone();
         out.changes.push(Change { node: me.clone(), kind, incarnation, by: me.clone(), why });
         out.persist = true;
-        for (node, known) in &self.members {
-            if *node != me && known.member.state.is_present() {
-                out.sends.push((node.clone(), MembershipMessage::Gossip { claims: alloc::vec![claim.clone()] }));
+        for member in self.members.iter().map(|known| &known.member) {
+            if member.node != me && member.state.is_present() {
+                out.sends.push((member.node.clone(), MembershipMessage::Gossip { claims: alloc::vec![claim.clone()] }));
             }
         }
     }
+}
+
+/// Whether a real member could have come to this incarnation since it was last heard of.
+fn is_plausible(member: &Member, known: Option<&Known>) -> bool {
+    let last = known.map_or(0, |known| known.member.incarnation);
+    member.incarnation <= last.saturating_add(INCARNATION_JUMP_MAX)
 }

@@ -3,6 +3,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,16 @@ impl State {
     #[must_use]
     pub const fn is_present(self) -> bool {
         matches!(self, Self::Alive | Self::Suspect)
+    }
+
+    /// Its place in the order of precedence.
+    pub(super) const fn rank(self) -> u8 {
+        match self {
+            Self::Alive => 0,
+            Self::Suspect => 1,
+            Self::Dead => 2,
+            Self::Left => 3,
+        }
     }
 }
 
@@ -174,8 +185,8 @@ pub struct Version {
 /// A member as this node knows it: the gossiped record and what only this node can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// The record.
-    pub member: Member,
+    /// The record: the same one that is told to others.
+    pub member: Arc<Member>,
     /// Who noticed its state: itself when alive, stopped or left, else the accuser.
     pub by: NodeId,
     /// Since when this node has believed the state.
@@ -187,8 +198,13 @@ pub struct Known {
 }
 
 impl Known {
-    pub(super) const fn new(member: Member, by: NodeId, since: Time) -> Self {
+    pub(super) const fn new(member: Arc<Member>, by: NodeId, since: Time) -> Self {
         Self { member, by, since, last_seen: None, heartbeats: 0 }
+    }
+
+    pub(super) fn note_heard(&mut self, now: Time) {
+        self.last_seen = Some(now);
+        self.heartbeats = self.heartbeats.saturating_add(1);
     }
 
     pub(super) fn claim(&self) -> Claim {

@@ -1,5 +1,6 @@
 //! What members say to each other about members, and the bounds it must keep. Never interprets it.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub const SYNC_BYTES_MAX: usize = 64 * 1_024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The record claimed.
-    pub member: Member,
+    pub member: Arc<Member>,
     /// Who noticed: the member itself when it is alive, stopped or has left, else whoever suspects it or calls it dead.
     pub by: NodeId,
 }
@@ -34,12 +35,21 @@ pub struct DigestEntry {
     pub version: Version,
 }
 
-/// What the sender of a push/pull holds of the members in one stretch of names: those after `after` up to and with `upto`.
+/// How a push/pull begins: as much as fits a small message in a cluster of any size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The sender's own record, so that a stranger or a returner is known with the first message.
+    pub sender: Arc<Member>,
+    /// What the sender's list comes to: the same at both where nothing differs.
+    pub checksum: u64,
+}
+
+/// What the receiver of a [`Summary`] that does not fit its own holds of the members in one stretch of names: those after `after` up to and with `upto`.
 /// A member in the stretch without an entry is one that the sender does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     /// The sender's own record, so that a stranger or a returner is known with the first message.
-    pub sender: Member,
+    pub sender: Arc<Member>,
     /// Where the stretch begins (not included); at the first name if `None`.
     pub after: Option<NodeId>,
     /// Where the stretch ends (included); at the last name if `None`.
@@ -86,15 +96,17 @@ pub enum MembershipMessage {
         /// News.
         claims: Vec<Claim>,
     },
-    /// First step of a push/pull: what I hold.
+    /// Second step of a push/pull: what I hold.
     Digest(Digest),
-    /// Second and third step of a push/pull: what you lack, and what I would like to have.
+    /// Third and fourth step of a push/pull: what you lack, and what I would like to have.
     Records {
         /// At most [`SYNC_MEMBERS_MAX`].
         claims: Vec<Claim>,
         /// At most [`SYNC_MEMBERS_MAX`].
         wanted: Vec<NodeId>,
     },
+    /// First step of a push/pull: do we hold the same?
+    Summary(Summary),
 }
 
 /// Why a message cannot come from a member that keeps the rules. It is dropped whole; nothing was changed.
@@ -128,7 +140,7 @@ pub enum MessageError {
         /// Whether it is called stopped.
         stopped: bool,
     },
-    /// A digest whose sender is not who sent it.
+    /// A summary or digest whose sender is not who sent it.
     #[error("a digest of {claimed} came from {from}")]
     Sender {
         /// Who sent it.
@@ -155,7 +167,7 @@ impl MembershipMessage {
             | Self::Nack { claims, .. }
             | Self::Gossip { claims }
             | Self::Records { claims, .. } => claims,
-            Self::Digest(_) => &[],
+            Self::Digest(_) | Self::Summary(_) => &[],
         }
     }
 
@@ -170,6 +182,7 @@ impl MembershipMessage {
                 SYNC_MEMBERS_MAX
             }
             Self::Digest(digest) => return digest.check(from),
+            Self::Summary(summary) => return check_sender(&summary.sender, from),
             _ => PIGGYBACK_CLAIMS_MAX + 1,
         };
         at_most("claims", self.claims().len(), claims_max)?;
@@ -181,17 +194,31 @@ fn at_most(what: &'static str, found: usize, max: usize) -> Result<(), MessageEr
     if found > max { Err(MessageError::TooMany { what, found, max }) } else { Ok(()) }
 }
 
+/// Whoever begins or answers a push/pull says of itself that it lives.
+fn check_sender(sender: &Member, from: &NodeId) -> Result<(), MessageError> {
+    sender.check()?;
+    if sender.node != *from {
+        return Err(MessageError::Sender { from: from.clone(), claimed: sender.node.clone() });
+    }
+    if sender.state != State::Alive {
+        let (node, by, state) = (from.clone(), from.clone(), sender.state);
+        return Err(MessageError::Owner { node, by, state, stopped: sender.stopped });
+    }
+    Ok(())
+}
+
 impl Claim {
     /// What a member says of itself.
     #[must_use]
-    pub fn own(member: Member) -> Self {
+    pub fn own(member: impl Into<Arc<Member>>) -> Self {
+        let member = member.into();
         Self { by: member.node.clone(), member }
     }
 
     /// Checks the record, and that nobody speaks for another where only the owner can.
     pub(super) fn check(&self) -> Result<(), MessageError> {
         self.member.check()?;
-        let Member { node, state, stopped, .. } = &self.member;
+        let Member { node, state, stopped, .. } = &*self.member;
         let owners_word = *state == State::Alive || *stopped;
         if owners_word && self.by != *node {
             let (node, by) = (node.clone(), self.by.clone());
@@ -208,14 +235,7 @@ impl Claim {
 
 impl Digest {
     fn check(&self, from: &NodeId) -> Result<(), MessageError> {
-        self.sender.check()?;
-        if self.sender.node != *from {
-            return Err(MessageError::Sender { from: from.clone(), claimed: self.sender.node.clone() });
-        }
-        if self.sender.state != State::Alive {
-            let (node, by, state) = (from.clone(), from.clone(), self.sender.state);
-            return Err(MessageError::Owner { node, by, state, stopped: self.sender.stopped });
-        }
+        check_sender(&self.sender, from)?;
         at_most("digest entries", self.entries.len(), SYNC_MEMBERS_MAX)?;
         let mut before = self.after.as_ref();
         for DigestEntry { node, version } in &self.entries {

@@ -1,6 +1,7 @@
 //! Who is alive: SWIM with Lifeguard. Probes the members in turn, asks others to probe those that do not answer, suspects
 //! before it buries, lets the suspect speak, spreads what it hears on the back of its own messages, and compares lists with
-//! others now and then, also with those it believes dead, so that a healed partition finds itself.
+//! others now and then, also with those it believes dead, so that a healed partition finds itself. What that comes to is
+//! measured in `core/tests/gossip.md`.
 //!
 //! It never says who owns anything (the layout does), never does IO, never reads a clock, and never takes a member's word
 //! about another as that other's own: only a member itself raises its incarnation.
@@ -14,9 +15,17 @@
 //! - How many confirmations shorten a suspicion depends on how many members could give one *now*.
 //! - A helper that does not even say that it has no answer is probed at once by a node that has no doubt of itself.
 //! - A new round of probes shuffles the halves of the old one, which bounds the wait for a turn more tightly.
+//! - A ping that is not answered is repeated until the verdict: a lost message is more likely than a dead member.
+//! - Who suspects a member that has not answered it asks it to speak for itself in every round of gossip; who answers an
+//!   accusation tells the accuser first.
+//! - Who comes to the same suspicion as others tells those others apart, whose time is running.
+//! - Up to a hundred members a suspicion lasts as long as at a hundred: what a small cluster could save is not worth what
+//!   a short pause would cost.
+//! - Lists are compared by one number, so that what is said where nothing happens does not grow with the cluster.
+//! - The dead are asked in turn, each as often whatever the size of the cluster, and more while others come back.
 //! - Who has nothing to tell passes the first news on at once; the gossip interval bounds what follows.
-//! - A suspect is buried only by who has had no answer from it itself; who has only heard of it asks first. And who still
-//!   accuses a member that has refuted it is told so. Without these two, whoever misses a refutation buries the living.
+//! - A suspect is buried only by who has had no answer from it itself for a while; who has only heard of it asks first. And
+//!   who still accuses a member that has refuted it is told so. Without these, whoever misses a refutation buries the living.
 //! - A timer that comes late says that this process stood still: what it could not hear meanwhile is held against nobody.
 
 mod effects;
@@ -25,6 +34,7 @@ mod judgement;
 mod member;
 mod message;
 mod probe;
+mod roster;
 mod rumor;
 mod suspicion;
 mod sync;
@@ -32,6 +42,7 @@ mod sync;
 mod tests;
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -40,10 +51,13 @@ pub use health::LOCAL_HEALTH_WORST;
 pub use member::{INCARNATION_JUMP_MAX, INCARNATION_MAX, Known, Member, MemberError, State, Version};
 pub use message::{
     Claim, Digest, DigestEntry, MembershipMessage, MessageError, PIGGYBACK_BYTES_MAX, PIGGYBACK_CLAIMS_MAX,
-    SYNC_BYTES_MAX, SYNC_MEMBERS_MAX,
+    SYNC_BYTES_MAX, SYNC_MEMBERS_MAX, Summary,
 };
+pub use roster::Counts;
 pub use rumor::Rumor;
 pub(crate) use rumor::sends_max;
+#[cfg(feature = "sim")]
+pub(crate) use suspicion::log2_fixed;
 
 use crate::config::Timing;
 use crate::id::{ActorId, NodeId};
@@ -51,6 +65,7 @@ use crate::rng::Rng;
 use crate::time::Time;
 use health::Health;
 use probe::Probing;
+use roster::Roster;
 use rumor::Rumors;
 use suspicion::{Limits, Suspicion};
 
@@ -58,19 +73,6 @@ use suspicion::{Limits, Suspicion};
 const GOSSIP_FANOUT: usize = 3;
 /// How many remembered members are asked for their list at a start.
 const START_FANOUT: usize = 3;
-
-/// How many members are in each state, this node included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Answering.
-    pub alive: u64,
-    /// Suspected.
-    pub suspect: u64,
-    /// Dead, tidily stopped ones included.
-    pub dead: u64,
-    /// Gone for good.
-    pub left: u64,
-}
 
 /// The list of members as one node has it, and the protocol that keeps it true.
 ///
@@ -81,12 +83,10 @@ pub struct Membership {
     me: NodeId,
     timing: Timing,
     rng: Rng,
-    /// Everybody known, this node included.
-    members: BTreeMap<NodeId, Known>,
-    /// Counts the changes of their records, so that whoever works something out from all of them need not do so at every
-    /// message.
-    revision: u64,
+    members: Roster,
     suspicions: BTreeMap<NodeId, Suspicion>,
+    /// How long they last, at the size for which it was worked out last.
+    limits: Limits,
     rumors: Rumors,
     probing: Probing,
     health: Health,
@@ -97,9 +97,12 @@ pub struct Membership {
     next_inquiry: Time,
     /// What [`Membership::next_wake`] says.
     wake: Option<Time>,
-    /// Tests compare with plain SWIM: the shortest suspicion from the first accuser on.
-    #[cfg(test)]
+    /// Compared with: the shortest suspicion from the first accuser on.
+    #[cfg(any(test, feature = "sim"))]
     fixed_suspicion: bool,
+    /// Compared with: the suspect is left to hear of it like everybody.
+    #[cfg(any(test, feature = "sim"))]
+    silent_to_suspects: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,37 +125,37 @@ impl Membership {
     /// # Panics
     /// When `me` is not alive or out of bounds.
     #[must_use]
-    pub fn new(me: Member, timing: Timing, mut rng: Rng, remembered: Vec<Member>) -> Self {
+    pub fn new<M: Into<Arc<Member>>>(
+        me: Member,
+        timing: Timing,
+        mut rng: Rng,
+        remembered: impl IntoIterator<Item = M>,
+    ) -> Self {
         assert!(me.state == State::Alive, "a node starts alive");
         assert!(me.check().is_ok(), "a node's own record keeps the bounds");
-        let mut members = BTreeMap::new();
-        let mut incarnation = me.incarnation;
-        for member in remembered {
+        let name = me.node.clone();
+        let mut members = Roster::new(Known::new(Arc::new(me), name.clone(), Time::ZERO));
+        for member in remembered.into_iter().map(Into::into) {
             if member.check().is_err() {
                 continue;
             }
-            if member.node == me.node {
-                incarnation = incarnation.max(member.incarnation.saturating_add(1)).min(INCARNATION_MAX);
-                continue;
-            }
-            let by = if member.state == State::Alive || member.stopped { &member.node } else { &me.node };
-            let by = by.clone();
-            members.insert(member.node.clone(), Known::new(member, by, Time::ZERO));
-            if members.len() + 1 >= crate::limits::MEMBERS_MAX {
-                break;
+            if member.node == name {
+                let above = member.incarnation.saturating_add(1).min(INCARNATION_MAX);
+                members.update_own(|own| own.incarnation = own.incarnation.max(above));
+            } else if !members.contains(&member.node) && members.len() < crate::limits::MEMBERS_MAX {
+                let by = if member.state == State::Alive || member.stopped { &member.node } else { &name };
+                let by = by.clone();
+                members.insert(Known::new(member, by, Time::ZERO));
             }
         }
-        let name = me.node.clone();
-        let me = Member { incarnation, ..me };
-        members.insert(name.clone(), Known::new(me, name.clone(), Time::ZERO));
         let probing = Probing::new(&mut rng);
         Self {
             me: name,
             timing,
             rng,
             members,
-            revision: 0,
             suspicions: BTreeMap::new(),
+            limits: Limits::new(timing.probe_interval, timing.suspicion_multiplier.get(), 1, 0),
             rumors: Rumors::default(),
             probing,
             health: Health::default(),
@@ -161,9 +164,22 @@ impl Membership {
             next_push_pull: Time::ZERO,
             next_inquiry: Time::ZERO,
             wake: Some(Time::ZERO),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "sim"))]
             fixed_suspicion: false,
+            #[cfg(any(test, feature = "sim"))]
+            silent_to_suspects: false,
         }
+    }
+
+    /// The same without Lifeguard, to be compared with: as unwell as this node may be it judges others as ever, confirmations
+    /// shorten nothing, and suspects are not told first.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn without_lifeguard(mut self) -> Self {
+        self.health.ignored = true;
+        self.fixed_suspicion = true;
+        self.silent_to_suspects = true;
+        self
     }
 
     /// Takes a message from a peer whose connection has shown that it belongs to this cluster.
@@ -189,10 +205,7 @@ impl Membership {
             return Ok(());
         }
         self.begin(now, out);
-        if let Some(known) = self.members.get_mut(from) {
-            known.last_seen = Some(now);
-            known.heartbeats = known.heartbeats.saturating_add(1);
-        }
+        self.members.note_heard(from, now);
         match message {
             MembershipMessage::Ping { sequence, claims } => {
                 self.hear(now, from, claims, out);
@@ -215,6 +228,7 @@ impl Membership {
             MembershipMessage::Gossip { claims } => self.hear(now, from, claims, out),
             MembershipMessage::Digest(digest) => self.on_digest(now, from, digest, out),
             MembershipMessage::Records { claims, wanted } => self.on_records(now, from, claims, wanted, out),
+            MembershipMessage::Summary(summary) => self.on_summary(now, from, summary, out),
         }
         self.settle(now);
         Ok(())
@@ -267,7 +281,7 @@ impl Membership {
         for member in members {
             let owners_word = member.state == State::Alive || member.stopped;
             let by = if owners_word { member.node.clone() } else { from.clone() };
-            let claim = Claim { member, by };
+            let claim = Claim { member: Arc::new(member), by };
             if claim.check().is_ok() {
                 self.learn(now, from, claim, out);
             }
@@ -277,14 +291,13 @@ impl Membership {
 
     /// This node's store has got another actor, with another boot number: everybody is told.
     pub fn renew(&mut self, now: Time, actor: ActorId, boot: u64, out: &mut Effects) {
-        (self.own_mut().member.actor, self.own_mut().member.boot) = (actor, boot);
+        self.members.update_own(|own| (own.actor, own.boot) = (actor, boot));
         if self.stage == Stage::Gone {
             return;
         }
         self.begin(now, out);
-        let own = self.own_mut();
-        own.member.incarnation = own.member.incarnation.saturating_add(1).min(INCARNATION_MAX);
-        let own = own.claim();
+        self.members.update_own(|own| own.incarnation = own.incarnation.saturating_add(1).min(INCARNATION_MAX));
+        let own = self.members.own().claim();
         out.persist = true;
         let (node, by, incarnation) = (self.me.clone(), self.me.clone(), own.member.incarnation);
         out.changes.push(Change { node, kind: ChangeKind::Updated, incarnation, by, why: Why::Announced });
@@ -306,18 +319,18 @@ impl Membership {
     /// Every record, this node's own included: what a joining node is given, and what is worth persisting.
     #[must_use]
     pub fn push_pull_state(&self) -> Vec<Member> {
-        self.members.values().map(|known| known.member.clone()).collect()
+        self.members.iter().map(|known| Member::clone(&known.member)).collect()
     }
 
     /// Everybody known, this node included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Known> {
-        self.members.values()
+        self.members.iter()
     }
 
     /// Counts the changes of the list: while it is the same, so are the members, their states and actors.
     #[must_use]
     pub const fn revision(&self) -> u64 {
-        self.revision
+        self.members.revision()
     }
 
     /// One member.
@@ -329,7 +342,7 @@ impl Membership {
     /// This node's own record.
     #[must_use]
     pub fn me(&self) -> &Member {
-        &self.own().member
+        &self.members.own().member
     }
 
     /// What is being spread, and how often it was sent.
@@ -339,17 +352,8 @@ impl Membership {
 
     /// How many members are in each state.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for known in self.members.values() {
-            match known.member.state {
-                State::Alive => counts.alive += 1,
-                State::Suspect => counts.suspect += 1,
-                State::Dead => counts.dead += 1,
-                State::Left => counts.left += 1,
-            }
-        }
-        counts
+    pub const fn counts(&self) -> Counts {
+        self.members.counts()
     }
 
     /// How unwell this node itself is: 0 (well) to [`LOCAL_HEALTH_WORST`].
@@ -365,37 +369,26 @@ impl Membership {
         suspicion::shortest(interval, self.timing.suspicion_multiplier.get(), self.size())
     }
 
-    fn own(&self) -> &Known {
-        self.members.get(&self.me).expect("a node is in its own list")
-    }
-
-    fn own_mut(&mut self) -> &mut Known {
-        self.revision += 1;
-        self.members.get_mut(&self.me).expect("a node is in its own list")
-    }
-
     /// Members that have not left, this node included.
-    fn size(&self) -> u64 {
-        let counts = self.counts();
-        counts.alive + counts.suspect + counts.dead
+    const fn size(&self) -> u64 {
+        self.counts().size()
     }
 
     /// How long suspicions last now. Those who could confirm one: everybody alive but this node.
-    fn suspicion_limits(&self) -> Limits {
-        let counts = self.counts();
-        let multiplier = self.timing.suspicion_multiplier.get();
-        let size = counts.alive + counts.suspect + counts.dead;
-        let witnesses = counts.alive.saturating_sub(1);
-        #[cfg(test)]
+    fn suspicion_limits(&mut self) -> Limits {
+        let witnesses = self.counts().alive.saturating_sub(1);
+        #[cfg(any(test, feature = "sim"))]
         let witnesses = if self.fixed_suspicion { 0 } else { witnesses };
-        Limits::new(self.timing.probe_interval, multiplier, size, witnesses)
+        if !self.limits.fit(self.size(), witnesses) {
+            let multiplier = self.timing.suspicion_multiplier.get();
+            self.limits = Limits::new(self.timing.probe_interval, multiplier, self.size(), witnesses);
+        }
+        self.limits
     }
 
     /// First thing in every call: comes to life, or finds out that it stood still.
     fn begin(&mut self, now: Time, out: &mut Effects) {
-        if let Some(own) = self.members.get_mut(&self.me) {
-            own.last_seen = Some(now);
-        }
+        self.members.own_mark().last_seen = Some(now);
         if self.stage == Stage::New {
             self.start(now, out);
             return;
@@ -420,8 +413,9 @@ impl Membership {
         self.next_gossip = now;
         self.next_inquiry = now;
         let mut present = Vec::new();
-        for (node, known) in &mut self.members {
+        for known in self.members.iter_mut() {
             known.since = now;
+            let node = &known.member.node;
             if *node == self.me || !known.member.state.is_present() {
                 continue;
             }
@@ -430,14 +424,12 @@ impl Membership {
                 self.suspicions.insert(node.clone(), Suspicion::new(now, known.by.clone()));
             }
         }
-        for node in present {
-            self.probing.enlist(&mut self.rng, node);
-        }
+        self.probing.enlist_all(&mut self.rng, present);
         out.persist = true;
         let own = Claim::own(self.me().clone());
         self.spread(now, own);
         for node in self.sample(START_FANOUT, |known| known.member.state != State::Left) {
-            self.send_digests(&node, out);
+            self.send_summary(&node, out);
         }
     }
 
@@ -445,7 +437,7 @@ impl Membership {
     fn settle(&mut self, now: Time) {
         let mut wake = self.probing.next.min(self.next_push_pull);
         wake = self.probing.deadlines().fold(wake, Time::min);
-        if !self.rumors.is_empty() {
+        if !self.rumors.is_empty() || self.suspicions.values().any(Suspicion::is_witnessed) {
             wake = wake.min(self.next_gossip);
         }
         if !self.suspicions.is_empty() {
@@ -459,19 +451,13 @@ impl Membership {
 
     /// Up to `count` random others that fit, each equally likely.
     fn sample(&mut self, count: usize, fits: impl Fn(&Known) -> bool) -> Vec<NodeId> {
-        let others = self.members.iter().filter(|(node, known)| **node != self.me && fits(known));
-        let mut names: Vec<&NodeId> = others.map(|(node, _)| node).collect();
-        let mut chosen = Vec::new();
-        while chosen.len() < count && !names.is_empty() {
-            let index = self.rng.below(u64::try_from(names.len()).expect("a length fits 64 bits"));
-            chosen.push(names.swap_remove(usize::try_from(index).expect("below a length")).clone());
-        }
-        chosen
+        self.members.sample(&mut self.rng, count, fits)
     }
 
-    /// Tells a few random members the news.
+    /// Tells a few random members the news, and suspects what they are accused of.
     fn gossip(&mut self, now: Time, out: &mut Effects) {
         self.next_gossip = now + self.timing.gossip_interval;
+        self.appeal(out);
         if self.rumors.is_empty() {
             return;
         }
@@ -491,8 +477,11 @@ impl Membership {
     fn claims_for(&mut self, receiver: &NodeId) -> Vec<Claim> {
         let multiplier = self.timing.retransmit_multiplier.get();
         let mut news = self.rumors.take(receiver, sends_max(multiplier, self.size()));
-        let accused = self.members.get(receiver).filter(|known| known.member.state != State::Alive);
-        if let Some(known) = accused {
+        if let Some(known) = self.members.get(receiver).filter(|known| known.member.state != State::Alive) {
+            #[cfg(any(test, feature = "sim"))]
+            if self.silent_to_suspects && known.member.state == State::Suspect {
+                return news;
+            }
             news.insert(0, known.claim());
         }
         news

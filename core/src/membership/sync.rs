@@ -1,61 +1,114 @@
-//! Comparing lists: a digest of versions goes out, the records that differ travel, nothing else. With random members, and
-//! with dead ones at the same low rate, so that both sides of a healed partition find each other. Never decides what a
-//! record changes.
+//! Comparing lists: one number goes out; where it differs a digest of versions comes back, and the records that differ
+//! travel, nothing else. With random members, and with dead ones, so that both sides of a healed partition find each other.
+//! Never decides what a record changes.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Membership;
 use super::effects::Effects;
-use super::member::{Known, Member, State};
-use super::message::{Claim, Digest, DigestEntry, MembershipMessage, SYNC_BYTES_MAX, SYNC_MEMBERS_MAX};
+use super::member::{Known, Member, State, Version};
+use super::message::{
+    Claim, Digest, DigestEntry, MembershipMessage, PIGGYBACK_CLAIMS_MAX, SYNC_BYTES_MAX, SYNC_MEMBERS_MAX, Summary,
+};
 use crate::id::NodeId;
 use crate::time::Time;
 
 /// Members that have left are remembered this long, until nobody can bring old news of them.
 const LEFT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Up to so many members the exchanges keep their interval; each doubling beyond adds one interval.
-const UNSCALED_MEMBERS: u64 = 32;
+/// Each dead member is asked so often, by all the living together: little where one is dead for long, whatever the size of
+/// the cluster, and much where half of it is, which is more likely the other side of a partition.
+const DEAD_ASKED_INTERVAL: Duration = Duration::from_secs(5);
+/// So many more dead members are asked, by all the living together, for each that has come back: what was divided finds
+/// itself in a chain, and one that was alone costs little.
+const ASKED_AFTER_RETURN: u64 = 10;
+/// More news than a few messages carry.
+const NEWS_MANY: usize = 4 * PIGGYBACK_CLAIMS_MAX;
 
 impl Membership {
-    /// Compares lists with a random member and with a random dead one, and forgets who left long ago.
+    /// Compares lists with a random member, and forgets who left long ago.
     pub(super) fn push_pull(&mut self, now: Time, out: &mut Effects) {
-        let interval = self.timing.push_pull_interval.saturating_mul(interval_factor(self.size()));
-        self.next_push_pull = now + interval;
-        let before = self.members.len();
-        self.members.retain(|_, known| known.member.state != State::Left || now.since(known.since) < LEFT_KEPT);
-        self.revision += u64::from(self.members.len() < before);
-        for node in self.sample(1, |known| known.member.state == State::Alive) {
-            self.send_digests(&node, out);
+        self.next_push_pull = now + self.timing.push_pull_interval;
+        if self.counts().left > 0 {
+            self.members.retain(|known| known.member.state != State::Left || now.since(known.since) < LEFT_KEPT);
         }
-        self.contact_dead(out);
+        for node in self.sample(1, |known| known.member.state == State::Alive) {
+            self.send_summary(&node, out);
+        }
+    }
+
+    /// Compares lists with a random member at every turn of probing while there is much news: that tells it sooner.
+    pub(super) fn catch_up(&mut self, out: &mut Effects) {
+        if self.rumors.len() > NEWS_MANY {
+            for node in self.sample(1, |known| known.member.state == State::Alive) {
+                self.send_summary(&node, out);
+            }
+        }
     }
 
     /// Compares lists with somebody dead: if it lives after all, it learns what is said of it and refutes.
     pub(super) fn contact_dead(&mut self, out: &mut Effects) {
-        for node in self.sample(1, |known| known.member.state == State::Dead) {
-            self.send_digests(&node, out);
+        if self.counts().dead > 0 {
+            for node in self.sample(1, |known| known.member.state == State::Dead) {
+                self.send_summary(&node, out);
+            }
+        }
+    }
+
+    /// Does this node's share of asking the dead, once in a probe interval.
+    pub(super) fn look_after_dead(&mut self, out: &mut Effects) {
+        let dead = self.counts().dead;
+        if dead > 0 {
+            let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+            let due = nanoseconds(self.timing.probe_interval).saturating_mul(dead);
+            self.contact_dead_by_chance(due, nanoseconds(DEAD_ASKED_INTERVAL), out);
+        }
+    }
+
+    /// Somebody is back, and may not be the only one: of all who hear of it a few ask somebody else.
+    pub(super) fn expect_more(&mut self, out: &mut Effects) {
+        self.contact_dead_by_chance(ASKED_AFTER_RETURN, 1, out);
+    }
+
+    /// Asks somebody dead with this chance divided by the number of the living: all together do it as often as it says.
+    fn contact_dead_by_chance(&mut self, share: u64, of: u64, out: &mut Effects) {
+        if self.rng.below(of.saturating_mul(self.counts().alive)) < share {
+            self.contact_dead(out);
         }
     }
 
     /// A stranger pings: asks who it is by comparing lists, now and then.
     pub(super) fn inquire(&mut self, now: Time, from: &NodeId, out: &mut Effects) {
-        if now >= self.next_inquiry && !self.members.contains_key(from) {
+        if now >= self.next_inquiry && !self.members.contains(from) {
             self.next_inquiry = now + self.timing.probe_interval;
+            self.send_summary(from, out);
+        }
+    }
+
+    /// Asks whether the receiver's list is the same.
+    pub(super) fn send_summary(&self, receiver: &NodeId, out: &mut Effects) {
+        let summary = Summary { sender: self.members.own().member.clone(), checksum: self.members.checksum() };
+        out.sends.push((receiver.clone(), MembershipMessage::Summary(summary)));
+    }
+
+    /// Says what this node holds, if it is not the same.
+    pub(super) fn on_summary(&mut self, now: Time, from: &NodeId, summary: Summary, out: &mut Effects) {
+        self.learn(now, from, Claim::own(summary.sender), out);
+        if summary.checksum != self.members.checksum() {
             self.send_digests(from, out);
         }
     }
 
     pub(super) fn send_digests(&self, receiver: &NodeId, out: &mut Effects) {
-        let entries =
-            |(node, known): (&NodeId, &Known)| DigestEntry { node: node.clone(), version: known.member.version() };
+        let entries = |known: &Known| DigestEntry { node: known.member.node.clone(), version: known.member.version() };
         let entries: Vec<DigestEntry> = self.members.iter().map(entries).collect();
         let mut after = None;
         let mut stretches = entries.chunks(SYNC_MEMBERS_MAX).peekable();
         while let Some(stretch) = stretches.next() {
             let last = stretch.last().expect("stretches are not empty").node.clone();
             let upto = stretches.peek().map(|_| last.clone());
-            let digest = Digest { sender: self.me().clone(), after, upto, entries: stretch.to_vec() };
+            let digest = Digest { sender: self.members.own().member.clone(), after, upto, entries: stretch.to_vec() };
             out.sends.push((receiver.clone(), MembershipMessage::Digest(digest)));
             after = Some(last);
         }
@@ -64,32 +117,27 @@ impl Membership {
     /// Sends what the other lacks and asks for what this node lacks.
     pub(super) fn on_digest(&mut self, now: Time, from: &NodeId, digest: Digest, out: &mut Effects) {
         self.learn(now, from, Claim::own(digest.sender), out);
-        let mut wanted = Vec::new();
-        for DigestEntry { node, version } in &digest.entries {
-            match self.members.get(node) {
-                Some(_) if *node == self.me => {
-                    let said = Member { incarnation: version.incarnation, state: version.state, ..self.me().clone() };
-                    self.learn(now, from, Claim { member: said, by: from.clone() }, out);
-                }
-                Some(known) if *version <= known.member.version() => {}
-                None if version.state == State::Left => {}
-                _ => wanted.push(node.clone()),
+        if let Ok(place) = digest.entries.binary_search_by(|entry| entry.node.cmp(&self.me)) {
+            let Version { incarnation, state } = digest.entries[place].version;
+            let said = Member { incarnation, state, ..self.me().clone() };
+            self.learn(now, from, Claim { member: Arc::new(said), by: from.clone() }, out);
+        }
+        let (mut claims, mut wanted) = (Vec::new(), Vec::new());
+        // Both are in the order of names.
+        let mut theirs = digest.entries.iter().peekable();
+        for known in self.members.stretch(digest.after.as_ref(), digest.upto.as_ref()) {
+            let node = &known.member.node;
+            while let Some(entry) = theirs.next_if(|entry| entry.node < *node) {
+                wanted.extend(wanted_of_stranger(entry));
+            }
+            match theirs.next_if(|entry| entry.node == *node).map(|entry| entry.version) {
+                Some(version) if version > known.member.version() => wanted.push(node.clone()),
+                Some(version) if version < known.member.version() => claims.push(known.claim()),
+                None if known.member.state != State::Left && node != from => claims.push(known.claim()),
+                _ => {}
             }
         }
-        let inside = |node: &NodeId| {
-            digest.after.as_ref().is_none_or(|after| after < node)
-                && digest.upto.as_ref().is_none_or(|upto| node <= upto)
-        };
-        let theirs = |node: &NodeId| {
-            let place = digest.entries.binary_search_by(|entry| entry.node.cmp(node)).ok();
-            place.and_then(|place| digest.entries.get(place)).map(|entry| entry.version)
-        };
-        let lacks = |known: &&Known| match theirs(&known.member.node) {
-            Some(version) => version < known.member.version(),
-            None => known.member.state != State::Left && known.member.node != *from,
-        };
-        let in_stretch = self.members.iter().filter(|(node, _)| inside(node)).map(|(_, known)| known);
-        let claims: Vec<Claim> = in_stretch.filter(lacks).map(Known::claim).collect();
+        wanted.extend(theirs.filter_map(wanted_of_stranger));
         send_records(from, claims, wanted, out);
     }
 
@@ -114,6 +162,11 @@ impl Membership {
     }
 }
 
+/// Who has already left is nobody's business.
+fn wanted_of_stranger(entry: &DigestEntry) -> Option<NodeId> {
+    (entry.version.state != State::Left).then(|| entry.node.clone())
+}
+
 /// Sends records in as many messages as their number and size ask for; none when there is nothing to say.
 fn send_records(receiver: &NodeId, claims: Vec<Claim>, mut wanted: Vec<NodeId>, out: &mut Effects) {
     let mut batch: Vec<Claim> = Vec::new();
@@ -131,13 +184,4 @@ fn send_records(receiver: &NodeId, claims: Vec<Claim>, mut wanted: Vec<NodeId>, 
     if !batch.is_empty() || !wanted.is_empty() {
         send(batch, wanted);
     }
-}
-
-/// Large clusters compare lists less often, so that the load of each member stays the same.
-fn interval_factor(members: u64) -> u32 {
-    if members <= UNSCALED_MEMBERS {
-        return 1;
-    }
-    let doublings = (members - 1).ilog2() + 1;
-    doublings - UNSCALED_MEMBERS.ilog2() + 1
 }

@@ -195,7 +195,7 @@ impl<S: Storage> Node<S> {
     pub(super) fn save_members(&mut self, shown: bool) {
         let me = &self.start.node;
         let members = self.membership.members().map(|known| &known.member);
-        let others = members.filter(|member| member.node != *me).cloned().collect();
+        let others = members.filter(|member| member.node != *me).map(|member| Member::clone(member)).collect();
         let row = MembersRow { incarnation: self.membership.me().incarnation, others };
         let mut batch = Batch::default();
         batch.put(Space::Meta, MEMBERS, encode(&row));

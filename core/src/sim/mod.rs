@@ -10,6 +10,7 @@ mod conclude;
 mod direct;
 mod disk;
 mod faults;
+pub mod gossip;
 mod host;
 mod invariant;
 mod judge;

@@ -91,13 +91,13 @@ pub struct Options {
     /// Between two rounds of gossip [default: 200ms]
     #[arg(long, value_name = "SPAN")]
     pub gossip_interval: Option<Span>,
-    /// Between two probes of members [default: 1s]
+    /// Between two probes of members [default: 600ms]
     #[arg(long, value_name = "SPAN")]
     pub probe_interval: Option<Span>,
-    /// Until a probe counts as unanswered and others are asked [default: 500ms]
+    /// Until a probe counts as unanswered and others are asked [default: 300ms]
     #[arg(long, value_name = "SPAN")]
     pub probe_timeout: Option<Span>,
-    /// Shortest suspicion in probe intervals, 1 to 100 [default: 4]
+    /// Shortest suspicion in probe intervals, for up to 100 members, 1 to 100 [default: 6]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub suspicion_multiplier: Option<u8>,
     /// When a write counts as written [default: sync]

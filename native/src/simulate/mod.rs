@@ -3,6 +3,7 @@
 
 mod bench;
 mod failure;
+mod gossip;
 mod placement;
 mod progress;
 mod summary;
@@ -66,6 +67,15 @@ pub struct SimArguments {
     /// Measure how evenly the placements share and how little moves, and run nothing else. Takes some minutes
     #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "reconfigure", "minimize", "trace", "scenario", "bench"])]
     placement: bool,
+    /// Measure what gossip promises, as a table, and run nothing else
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "liveness", "scenario", "minimize", "trace", "bench"])]
+    gossip: bool,
+    /// The sizes of clusters that `--gossip` measures
+    #[arg(long, value_name = "N,N", requires = "gossip", value_delimiter = ',', default_value = "10,100,1000,5000", value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    gossip_nodes: Vec<u32>,
+    /// How many seeds each of its measurements has
+    #[arg(long, value_name = "N", requires = "gossip", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    gossip_seeds: u64,
     /// Put a bug in on purpose
     #[cfg(feature = "planted")]
     #[arg(long, value_name = "NAME", value_parser = planted_bug)]
@@ -107,10 +117,20 @@ pub(crate) fn run(arguments: &SimArguments, out: &mut impl Write) -> Result<Exit
         let is_as_promised = placement::run(out)?;
         return Ok(ExitCode::from(if is_as_promised { 0 } else { BROKEN }));
     }
+    if arguments.gossip {
+        let threads = arguments.threads.unwrap_or_else(cores);
+        let plan = gossip::Plan { nodes: arguments.gossip_nodes.clone(), seeds: arguments.gossip_seeds, threads };
+        gossip::run(&plan, out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match &arguments.scenario {
         Some(path) => scenario(arguments, path, out),
         None => seeds(arguments, out),
     }
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 impl SimArguments {
@@ -176,7 +196,6 @@ fn seeds(arguments: &SimArguments, out: &mut impl Write) -> Result<ExitCode, Sim
     out.flush()?;
     say_which_seed_on_panic(arguments.replay_options());
     let stop = stop_on_interrupt();
-    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = arguments.threads.unwrap_or_else(cores);
     let mut progress = Progress::new("seeds", count);
     let look = |outcome: &Outcome| {

@@ -14,6 +14,7 @@ pub(super) struct Progress {
     bar: Option<ProgressBar>,
     what: &'static str,
     total: u64,
+    done: u64,
     began: Instant,
     last_line: Instant,
 }
@@ -27,7 +28,7 @@ impl Progress {
             ProgressBar::new(total).with_style(style)
         });
         let now = Instant::now();
-        Self { bar, what, total, began: now, last_line: now }
+        Self { bar, what, total, done: 0, began: now, last_line: now }
     }
 
     /// How far it is now, with a remark.
@@ -44,6 +45,17 @@ impl Progress {
             }
             None => {}
         }
+    }
+
+    /// One more is done, with a remark.
+    pub(super) fn advance(&mut self, remark: &str) {
+        self.done += 1;
+        self.set(self.done, remark);
+    }
+
+    /// What is being done, where that is no step of it.
+    pub(super) fn say(&mut self, remark: &str) {
+        self.set(self.done, remark);
     }
 
     /// Takes the bar away, so that nothing stands between the lines of the result.

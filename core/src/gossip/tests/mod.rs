@@ -50,7 +50,7 @@ fn record(place: usize, state: State) -> Member {
 /// The list of one node among so many, of which it believes some dead.
 fn members(me: usize, count: usize, dead: &[usize]) -> Membership {
     let state = |place| if dead.contains(&place) { State::Dead } else { State::Alive };
-    let others = (0..count).filter(|&place| place != me).map(|place| record(place, state(place))).collect();
+    let others = (0..count).filter(|&place| place != me).map(|place| record(place, state(place))).collect::<Vec<_>>();
     Membership::new(record(me, State::Alive), Timing::default(), Rng::labelled(0, "members"), others)
 }
 

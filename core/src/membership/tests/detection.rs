@@ -30,14 +30,14 @@ fn a_killed_node_of_three_is_listed_dead_within_eight_seconds() {
     let worst = times.iter().max().expect("some");
     let mean = times.iter().sum::<Duration>() / u32::try_from(times.len()).expect("few");
     println!("killed one of 3, {} runs: listed dead by all after {mean:?} on average, {worst:?} at worst", times.len());
-    // Two intervals until both others have probed it, one for the verdict, four of suspicion, and the way of the news.
-    assert!(*worst < ms(7_500), "{worst:?}");
+    // Two intervals until both others have probed it, one for the verdict, six of suspicion, and the way of the news.
+    assert!(*worst < ms(6_000), "{worst:?}");
 }
 
 #[test]
 fn survivors_of_larger_losses_are_not_kept_waiting() {
     // Killed at once; the suspects cannot confirm suspicions of each other, so nobody waits for them.
-    for (count, killed, bound_s) in [(2, 1, 8), (3, 2, 10), (5, 2, 14), (5, 3, 14)] {
+    for (count, killed, bound_s) in [(2, 1, 6), (3, 2, 7), (5, 2, 8), (5, 3, 8)] {
         let mut worst = Duration::ZERO;
         for seed in 0..20 {
             let mut world = World::settled(count, seed);
@@ -74,7 +74,7 @@ fn somebody_suspects_the_dead_soon_and_never_later_than_the_round_robin_bound() 
 
 #[test]
 fn a_lossy_cluster_in_good_health_buries_nobody() {
-    for (seed, lost_percent) in [(0, 10), (1, 10), (2, 20), (3, 20)] {
+    for (seed, lost_percent) in [(0, 20), (1, 20), (2, 30), (3, 30)] {
         let mut world = World::settled(20, seed);
         world.loss = lost_percent * 10_000;
         world.run(600 * SECOND);
@@ -93,8 +93,8 @@ fn a_quiet_cluster_suspects_nobody_and_says_little() {
     world.run(60 * SECOND);
     assert_eq!(world.changes, []);
     assert!(world.running().all(|place| world.membership(place).rumors().count() == 0));
-    // A ping and an answer for each node and second, and the exchange of lists.
-    assert!(world.messages_sent <= 20 * 60 * 2 + 20 * 2 * 3, "{} messages", world.messages_sent);
+    // A ping and an answer of each node in every interval, and the comparison of lists: of one number where nothing differs.
+    assert!(world.messages_sent <= 20 * (100 * 2 + 2 + 2), "{} messages", world.messages_sent);
 }
 
 #[test]
@@ -181,7 +181,8 @@ fn a_death_can_be_explained() {
     let Why::SuspicionTimeout { accusers, waited } = &died.why else { panic!("{died:?}") };
     assert_eq!(accusers.len(), 3, "the first accuser and two that confirm");
     assert_eq!(accusers.first(), Some(&suspected.by));
-    assert!(*waited >= 4 * SECOND && *waited < 24 * SECOND, "{waited:?}");
+    let shortest = world.membership(0).suspicion_timeout();
+    assert!(*waited >= shortest && *waited < 6 * shortest, "{waited:?}");
     let told = world.changes_of(ChangeKind::Died).any(|(_, _, change)| matches!(change.why, Why::Told { .. }));
     assert!(told, "and those who did not find out themselves say who told them");
     for (at, observer, _) in world.changes_of(ChangeKind::Died) {
@@ -221,6 +222,7 @@ fn suspecting() -> (Membership, Time) {
 #[test]
 fn time_in_which_a_node_stood_still_is_not_held_against_a_suspect() {
     let (mut membership, mut now) = suspecting();
+    let shortest = membership.suspicion_timeout();
     now = now + 100 * SECOND;
     membership.on_timer(now, &mut Effects::default());
     assert_eq!(membership.counts().suspect, 1, "it had no chance to be heard");
@@ -230,7 +232,7 @@ fn time_in_which_a_node_stood_still_is_not_held_against_a_suspect() {
         membership.on_timer(now, &mut Effects::default());
     }
     let waited = now.since(resumed);
-    assert!(waited > 2 * SECOND && waited <= 4 * SECOND, "{waited:?}");
+    assert!(waited > shortest / 2 && waited <= shortest, "{waited:?}");
 }
 
 /// Runs one membership until `end`, with every member but `silent` answering its pings and nothing else.
@@ -256,7 +258,7 @@ fn nobody_buries_whom_it_has_not_asked_itself() {
         let mut membership =
             Membership::new(record(&name("me"), 1), Timing::default(), Rng::labelled(seed, "x"), known);
         for accuser in ["n1", "n2", "n3"].map(name) {
-            let accusation = Claim { member: in_state(&x, 1, State::Suspect), by: accuser.clone() };
+            let accusation = Claim { member: in_state(&x, 1, State::Suspect).into(), by: accuser.clone() };
             let message = MembershipMessage::Gossip { claims: alloc::vec![accusation] };
             membership.handle(Time::ZERO, &accuser, message, &mut Effects::default()).expect("keeps the rules");
         }

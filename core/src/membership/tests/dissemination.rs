@@ -90,7 +90,7 @@ fn the_estimate_of_a_size_is_an_upper_bound() {
     let tags = (0..16).map(|tag| (format!("{tag:0>128}"), "v".repeat(128))).collect();
     let tagged = Member { tags, ..numbers.clone() };
     for member in [plain, numbers, tagged] {
-        let claim = Claim { by: long.clone(), member };
+        let claim = Claim { by: long.clone(), member: member.into() };
         let bytes = postcard::to_allocvec(&claim).expect("serializes").len();
         assert!(
             bytes <= claim.wire_bytes() && claim.wire_bytes() <= bytes + 64,

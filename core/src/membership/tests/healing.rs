@@ -13,7 +13,7 @@ use crate::time::Time;
 
 #[test]
 fn halves_find_each_other_after_a_partition() {
-    for (count, side, bound_s) in [(2, 1, 5), (3, 1, 60), (5, 2, 60), (10, 5, 60), (40, 20, 120)] {
+    for (count, side, bound_s) in [(2, 1, 5), (3, 1, 5), (5, 2, 5), (10, 5, 5), (40, 20, 5)] {
         let mut world = World::settled(count, 11);
         world.partition(side);
         let apart = |world: &World| {
@@ -231,7 +231,8 @@ fn a_death_from_a_list_is_brought_before_an_accused_that_is_heard() {
     let mut out = Effects::default();
     let (accuser, accused) = (name("accuser"), name("accused"));
     let now = Time::from_ms(5);
-    let mut node = Membership::new(record(&name("me"), 1), Timing::default(), Rng::labelled(2, "list"), Vec::new());
+    let mut node =
+        Membership::new(record(&name("me"), 1), Timing::default(), Rng::labelled(2, "list"), Vec::<Member>::new());
     node.absorb(now, &accuser, alloc::vec![record(&accuser, 1), record(&accused, 3)], &mut out);
     let dead = in_state(&accused, 3, State::Dead);
     // Heard of, but never heard: the list is believed.
@@ -247,6 +248,6 @@ fn a_death_from_a_list_is_brought_before_an_accused_that_is_heard() {
     let told = out
         .sends
         .iter()
-        .any(|(to, message)| *to == accused && message.claims().iter().any(|claim| claim.member == dead));
+        .any(|(to, message)| *to == accused && message.claims().iter().any(|claim| *claim.member == dead));
     assert!(told, "{:?}", out.sends);
 }

@@ -31,7 +31,7 @@ fn false_deaths(seed: u64, local_health: bool, confirmations: bool, stall: Durat
 }
 
 #[test]
-fn stalled_members_bury_far_fewer_of_the_healthy_with_lifeguard() {
+fn h1_stalled_members_bury_far_fewer_of_the_healthy_with_lifeguard() {
     // Stalls as an overloaded machine has them: long ones, with short whiles in between in which a little gets done.
     let stalls = [(ms(8_192), ms(64)), (ms(16_384), ms(256)), (ms(32_768), ms(1_024))];
     let total = |local_health, confirmations| -> usize {

@@ -14,8 +14,12 @@ use crate::rng::Rng;
 use crate::time::Time;
 
 fn node(incarnation: u64) -> Membership {
-    let mut membership =
-        Membership::new(record(&name("me"), incarnation), Timing::default(), Rng::labelled(1, "node"), Vec::new());
+    let mut membership = Membership::new(
+        record(&name("me"), incarnation),
+        Timing::default(),
+        Rng::labelled(1, "node"),
+        Vec::<Member>::new(),
+    );
     membership.on_timer(Time::ZERO, &mut Effects::default());
     membership
 }
@@ -30,7 +34,7 @@ fn tell(membership: &mut Membership, claims: Vec<Claim>) -> Effects {
 fn claim(subject: &str, incarnation: u64, state: State) -> Claim {
     let member = in_state(&name(subject), incarnation, state);
     let by = if state == State::Alive { name(subject) } else { name("accuser") };
-    Claim { member, by }
+    Claim { member: member.into(), by }
 }
 
 #[test]
@@ -149,12 +153,12 @@ fn another_life_under_the_same_name_is_answered() {
 }
 
 #[test]
-fn nobody_else_can_refute_or_stop_a_member() {
+fn h4_nobody_else_can_refute_or_stop_a_member() {
     let mut membership = node(1);
     tell(&mut membership, alloc::vec![claim("x", 1, State::Dead)]);
     let stopped = Member { stopped: true, ..in_state(&name("x"), 2, State::Dead) };
     for member in [record(&name("x"), 2), stopped] {
-        let forged = Claim { member, by: name("friend") };
+        let forged = Claim { member: member.into(), by: name("friend") };
         let mut out = Effects::default();
         let message = MembershipMessage::Gossip { claims: alloc::vec![forged] };
         let refused = membership.handle(Time::ZERO, &name("friend"), message, &mut out);
@@ -195,7 +199,7 @@ fn a_digest_shows_a_returner_what_is_remembered_of_it() {
     let mut out = Effects::default();
     let entries =
         alloc::vec![DigestEntry { node: name("me"), version: Version { incarnation: 7, state: State::Dead } }];
-    let digest = Digest { sender: record(&name("other"), 1), after: None, upto: None, entries };
+    let digest = Digest { sender: record(&name("other"), 1).into(), after: None, upto: None, entries };
     membership
         .handle(Time::ZERO, &name("other"), MembershipMessage::Digest(digest), &mut out)
         .expect("keeps the rules");
