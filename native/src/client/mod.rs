@@ -6,3 +6,4 @@ mod connection;
 mod table;
 
 pub use command::{ClientArguments, ClientCommand, ClientError, run};
+pub(crate) use connection::Call;
