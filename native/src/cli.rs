@@ -29,7 +29,8 @@ enum Command {
     ///
     /// Every flag is also an environment variable, QUORATE_ and its name in upper case with _ for -, and a key of the
     /// TOML file that --config names. A flag beats the environment, the environment beats the file. Also understood:
-    /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, REPLICATION_FACTOR and BOOTSTRAP=true (no seed).
+    /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, PARTITION_COUNT (partitions:K), REPLICATION_FACTOR and BOOTSTRAP=true (no
+    /// seed).
     Serve(ServeArguments),
     /// Run the simulated cluster: many seeds, each with its own faults, every promise checked.
     ///
