@@ -46,6 +46,9 @@ pub struct Options {
     /// Port for clients, peers and the page [default: 8080]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
+    /// A second port for the same things
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub kv_port: Option<u16>,
     /// IP address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     pub listen: Option<IpAddr>,
@@ -134,6 +137,7 @@ impl Options {
         Self {
             node_id: self.node_id.or(weaker.node_id),
             port: self.port.or(weaker.port),
+            kv_port: self.kv_port.or(weaker.kv_port),
             listen: self.listen.or(weaker.listen),
             advertise: self.advertise.or(weaker.advertise),
             data_dir: self.data_dir.or(weaker.data_dir),

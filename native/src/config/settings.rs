@@ -20,6 +20,8 @@ pub struct Settings {
     pub node_id: NodeId,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it listens besides.
+    pub kv_listen: Option<SocketAddr>,
     /// Where peers are told to reach it.
     pub advertise: Address,
     /// Where its data lies.
@@ -92,6 +94,8 @@ impl Settings {
             return Err(SettingsError::Exposed(ip));
         }
         let listen = SocketAddr::new(ip, port);
+        // Two names for one port are one port.
+        let kv_listen = options.kv_port.filter(|second| *second != port).map(|port| SocketAddr::new(ip, port));
         let advertise = match &options.advertise {
             Some(endpoint) => endpoint.0.clone(),
             None if ip.is_unspecified() => return Err(SettingsError::NoAdvertise(ip)),
@@ -118,6 +122,7 @@ impl Settings {
             log_format: options.log_format.unwrap_or(LogFormat::Text),
             core: core_config(options)?,
             node_id,
+            kv_listen,
             listen,
             advertise,
             seeds,

@@ -13,11 +13,12 @@ const PREFIX: &str = "QUORATE_";
 
 /// Variables that are understood without the prefix, as other stores of this kind have them: the flag that each stands for,
 /// and what comes before the value there.
-const PLAIN_VARIABLES: [(&str, &str, &str); 6] = [
+const PLAIN_VARIABLES: [(&str, &str, &str); 7] = [
     ("NODE_ID", "node-id", ""),
     ("SEED_NODE", "seed-node", ""),
     ("JOIN_ADDR", "seed-node", ""),
     ("HTTP_PORT", "port", ""),
+    ("KV_PORT", "kv-port", ""),
     ("PARTITION_COUNT", "placement", "partitions:"),
     ("REPLICATION_FACTOR", "replication-factor", ""),
 ];

@@ -72,7 +72,7 @@ fn member_text(node: &NodeId, member: Option<&Member>, role: Option<&Role>) -> V
         "status": member.map_or("unknown", |member| state_text(member.state)),
         "stopped": member.is_some_and(|member| member.stopped),
         "owner": role.is_some(),
-        "zone": role.map(|role| &role.zone).or(member.map(|member| &member.zone)),
+        "zone": role.map(|role| &role.zone).or_else(|| member.map(|member| &member.zone)),
         "weight": role.map(|role| role.weight),
     })
 }

@@ -82,7 +82,7 @@ impl ControlMachine {
             match output {
                 Output::Send { to, envelope } => send(&self.peers, &to, &envelope),
                 Output::Contact { address, envelope } => {
-                    contact(&self.peers, self.discovery.as_ref(), address, &envelope)
+                    contact(&self.peers, self.discovery.as_ref(), address, &envelope);
                 }
                 Output::Sync { upto } => due.sync = Some(upto),
                 Output::Wake { at } => due.wake = Some(at),

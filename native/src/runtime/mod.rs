@@ -160,7 +160,7 @@ impl Runtime {
             None => false,
         };
         if !has_left {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
