@@ -249,7 +249,9 @@ impl<S: Storage> Node<S> {
         if let Some(evict_after) = self.start.config.evict_after {
             let now = self.effects.now;
             let gone = self.deciding.dead_since.iter().filter(|(_, since)| now.since(**since) >= evict_after);
-            let owners = gone.filter(|(node, _)| self.layout().is_owner(node));
+            // With fewer owners than copies there would be nobody to take what the dead one had.
+            let spare = self.layout().len().saturating_sub(usize::from(self.start.config.cluster.replication.n.get()));
+            let owners = gone.filter(|(node, _)| self.layout().is_owner(node)).take(spare);
             changes.extend(owners.map(|(node, _)| Change::Remove { node: node.clone(), why: Farewell::Evicted }));
         }
         changes

@@ -234,7 +234,7 @@ impl Checker {
         }
         let only_joins = |before: &&Arc<Rings>| {
             let stays = |(node, role): (&NodeId, &Role)| {
-                rings.layout().role(node).is_some_and(|now| now.zone == role.zone && now.weight == role.weight)
+                rings.layout().role(node).is_some_and(|now| Role { store: role.store, ..now.clone() } == *role)
             };
             before.id.version + 1 == version && before.layout().roles().all(stays)
         };

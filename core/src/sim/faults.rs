@@ -196,7 +196,8 @@ impl World {
     fn change_layout(&mut self, host: HostIndex, change: &LayoutChange) {
         let n = usize::from(self.setting.replication.n.get());
         let owners = self.checker.rings().map_or(0, |rings| rings.layout().len());
-        let shrinks = matches!(change, LayoutChange::Leave | LayoutChange::Remove { .. });
+        let shrinks =
+            matches!(change, LayoutChange::Leave | LayoutChange::Remove { .. } | LayoutChange::Replace { .. });
         let moves = self.hosts[host].state == ProcessState::Running && !self.hosts[host].paused;
         if !moves || (shrinks && owners <= n.max(3)) {
             return;

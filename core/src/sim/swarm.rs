@@ -24,6 +24,8 @@ use crate::time::Time;
 pub enum Mode {
     /// Faults everywhere and all the time, all healed at the end: nothing promised may be lost.
     Safety,
+    /// Operators change the layout about once a second for a minute, while links are cut, processes killed and clocks set.
+    Reconfiguration,
     /// In the last third a core of the nodes is healed for good while the rest stays broken: the core must make progress.
     Liveness,
 }
@@ -88,6 +90,10 @@ struct Scale {
 const FULL: Scale =
     Scale { span: Duration::from_secs(600), operations: 2_000, disturbances: (32, 64), all_kinds: false };
 
+/// A minute in which the layout never comes to rest.
+const RESTLESS: Scale =
+    Scale { span: Duration::from_secs(63), operations: 1_500, disturbances: (8, 16), all_kinds: false };
+
 /// Enough to draw every random stream and carry out every kind of fault.
 const SHORT: Scale = Scale { span: Duration::from_secs(15), operations: 100, disturbances: (32, 32), all_kinds: true };
 
@@ -106,7 +112,8 @@ impl Schedule {
     /// Draws a schedule of 2,000 operations and at least 30 disturbances in ten simulated minutes, on 5 to 7 nodes.
     #[must_use]
     pub fn swarm(seed: u64, mode: Mode) -> Self {
-        Draw::new(seed, mode, FULL).schedule()
+        let scale = if mode == Mode::Reconfiguration { RESTLESS } else { FULL };
+        Draw::new(seed, mode, scale).schedule()
     }
 }
 
@@ -186,6 +193,16 @@ impl Draw {
         let mut rng = Rng::labelled(self.setting.seed, "faults");
         let mut kinds: Vec<Kind> =
             Kind::ALL.into_iter().filter(|_| self.scale.all_kinds || rng.chance(500_000)).collect();
+        if self.mode == Mode::Reconfiguration {
+            kinds = Vec::from([
+                Kind::Partition,
+                Kind::OneWayCut,
+                Kind::Crash,
+                Kind::Pause,
+                Kind::Clock,
+                Kind::PowerFailure,
+            ]);
+        }
         if self.mode == Mode::Liveness {
             // Damage is found by reading: what nobody read before the others broke could not be healed any more.
             kinds.retain(|kind| *kind != Kind::BitRot);
@@ -208,7 +225,7 @@ impl Draw {
     /// One disturbance from its beginning to its end.
     fn disturbance(&mut self, kind: Kind, rng: &mut Rng) {
         let last = match self.mode {
-            Mode::Safety => self.scale.span,
+            Mode::Safety | Mode::Reconfiguration => self.scale.span,
             // What is lost must be pulled again before others go for ever.
             Mode::Liveness if kind.loses() => self.scale.span / 3,
             Mode::Liveness => self.scale.span / 2,
@@ -280,39 +297,45 @@ impl Draw {
     /// What operators do to the layout, in most runs.
     fn change_layouts(&mut self) {
         let mut rng = Rng::labelled(self.setting.seed, "operators");
-        if !self.scale.all_kinds && rng.chance(300_000) {
+        let restless = self.mode == Mode::Reconfiguration;
+        if !restless && !self.scale.all_kinds && rng.chance(300_000) {
             return;
         }
-        let last = if self.mode == Mode::Safety { self.scale.span } else { self.scale.span / 2 };
-        for _ in 0..rng.between(1, LAYOUT_CHANGES_MAX) {
-            let at = Time::ZERO + SETTLING + Duration::from_nanos(rng.below(ns(last - SETTLING)));
-            let node = rng.pick(&self.nodes).expect("a world has nodes").clone();
-            let other = rng.pick(&self.nodes).expect("a world has nodes").clone();
-            let weight = NonZeroU16::new(u16::try_from(rng.between(1, 3)).expect("small")).expect("above zero");
-            let back = at + Duration::from_millis(rng.between(1_000, 60_000));
-            let change = match rng.below(10) {
-                0..3 => LayoutChange::Leave,
-                3..6 => LayoutChange::Remove { node: other.clone() },
-                6..9 => LayoutChange::Weigh { node: other.clone(), weight },
-                _ => LayoutChange::Revert,
-            };
-            let gone = match &change {
-                LayoutChange::Leave => Some(node.clone()),
-                LayoutChange::Remove { node } => Some(node.clone()),
-                _ => None,
-            };
-            self.at(at, Action::Layout { node: node.clone(), change });
-            // Some come back as new ones, some changes are thought better of.
-            if let Some(node) = gone.filter(|_| rng.chance(700_000)) {
-                self.at(back, Action::Restart { node });
-            }
-            if rng.chance(150_000) {
-                let soon = at + Duration::from_millis(rng.below(1_000));
-                self.at(soon, Action::Layout { node, change: LayoutChange::Revert });
-            }
+        let last = if self.mode == Mode::Liveness { self.scale.span / 2 } else { self.scale.span };
+        let room = ns(last - SETTLING);
+        let changes = if restless { room / ns(Duration::from_secs(1)) } else { rng.between(1, LAYOUT_CHANGES_MAX) };
+        for _ in 0..changes {
+            let at = Time::ZERO + SETTLING + Duration::from_nanos(rng.below(room));
+            self.change_layout(at, &mut rng);
         }
         if rng.chance(200_000) {
             self.setting.evict_after = Some(Duration::from_secs(rng.between(10, 60)));
+        }
+    }
+
+    /// One change of the layout, and what an operator does about it afterwards.
+    fn change_layout(&mut self, at: Time, rng: &mut Rng) {
+        let node = rng.pick(&self.nodes).expect("a world has nodes").clone();
+        let other = rng.pick(&self.nodes).expect("a world has nodes").clone();
+        let third = rng.pick(&self.nodes).expect("a world has nodes").clone();
+        let weight = NonZeroU16::new(u16::try_from(rng.between(1, 3)).expect("small")).expect("above zero");
+        let longest_ms = if self.mode == Mode::Reconfiguration { 8_000 } else { 60_000 };
+        let back = at + Duration::from_millis(rng.between(1_000, longest_ms));
+        let (change, gone) = match rng.below(12) {
+            0..3 => (LayoutChange::Leave, Some(node.clone())),
+            3..6 => (LayoutChange::Remove { node: other.clone() }, Some(other)),
+            6..9 => (LayoutChange::Weigh { node: other, weight }, None),
+            9..11 => (LayoutChange::Replace { old: other.clone(), new: third }, Some(other)),
+            _ => (LayoutChange::Revert, None),
+        };
+        self.at(at, Action::Layout { node: node.clone(), change });
+        // Most come back as new ones, some changes are thought better of.
+        if let Some(node) = gone.filter(|_| rng.chance(700_000)) {
+            self.at(back, Action::Restart { node });
+        }
+        if rng.chance(150_000) {
+            let soon = at + Duration::from_millis(rng.below(1_000));
+            self.at(soon, Action::Layout { node, change: LayoutChange::Revert });
         }
     }
 

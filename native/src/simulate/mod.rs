@@ -45,11 +45,14 @@ pub struct SimArguments {
     /// Threads [default: the cores of this machine]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Change the layout about once a second, for a minute, while links are cut, processes killed and clocks set
+    #[arg(long, conflicts_with = "liveness")]
+    reconfigure: bool,
     /// Heal only a core of the nodes, leave the others broken for ever, and demand progress
     #[arg(long)]
     liveness: bool,
     /// Run the schedule in this JSON file instead of seeds
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "threads", "liveness", "bench"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "threads", "liveness", "reconfigure", "bench"])]
     scenario: Option<PathBuf>,
     /// If a promise is broken: find a schedule that is as short as can be, and write it to quorate-violation-SEED.json
     #[arg(long)]
@@ -58,10 +61,10 @@ pub struct SimArguments {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Measure how fast the simulated world is, and run nothing else
-    #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "minimize", "trace"])]
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "reconfigure", "minimize", "trace"])]
     bench: bool,
     /// Measure how evenly the placements share and how little moves, and run nothing else. Takes some minutes
-    #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "minimize", "trace", "scenario", "bench"])]
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "threads", "liveness", "reconfigure", "minimize", "trace", "scenario", "bench"])]
     placement: bool,
     /// Put a bug in on purpose
     #[cfg(feature = "planted")]
@@ -112,7 +115,11 @@ pub(crate) fn run(arguments: &SimArguments, out: &mut impl Write) -> Result<Exit
 
 impl SimArguments {
     fn mode(&self) -> Mode {
-        if self.liveness { Mode::Liveness } else { Mode::Safety }
+        match (self.liveness, self.reconfigure) {
+            (true, _) => Mode::Liveness,
+            (false, true) => Mode::Reconfiguration,
+            (false, false) => Mode::Safety,
+        }
     }
 
     fn schedule(&self, seed: u64) -> Schedule {
@@ -132,12 +139,16 @@ impl SimArguments {
 
     /// The options that a replay needs besides the seed.
     fn replay_options(&self) -> String {
-        let liveness = if self.liveness { " --liveness" } else { "" };
+        let mode = match self.mode() {
+            Mode::Safety => "",
+            Mode::Liveness => " --liveness",
+            Mode::Reconfiguration => " --reconfigure",
+        };
         #[cfg(feature = "planted")]
         let bug = self.bug.map(|bug| format!(" --bug {}", summary::name(&bug))).unwrap_or_default();
         #[cfg(not(feature = "planted"))]
         let bug = "";
-        format!("{liveness}{bug}")
+        format!("{mode}{bug}")
     }
 
     fn replay(&self, seed: u64) -> String {
@@ -156,7 +167,11 @@ fn seeds(arguments: &SimArguments, out: &mut impl Write) -> Result<ExitCode, Sim
     if first.checked_add(count).is_none() {
         return Err(SimError::Usage(format!("there are no {count} seeds from {first} on: they end at {}", u64::MAX)));
     }
-    let mode = if arguments.liveness { "liveness" } else { "safety" };
+    let mode = match arguments.mode() {
+        Mode::Safety => "safety",
+        Mode::Liveness => "liveness",
+        Mode::Reconfiguration => "reconfiguration",
+    };
     writeln!(out, "seeds {first} to {}, {mode}", first + (count - 1))?;
     out.flush()?;
     say_which_seed_on_panic(arguments.replay_options());

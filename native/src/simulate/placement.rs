@@ -12,6 +12,7 @@ const COPIES: NonZeroU8 = NonZeroU8::new(3).expect("above zero");
 const SETS: u16 = 100;
 /// Sizes of clusters, in nodes. Tokens are measured at every size from the first to the last; these have a row.
 const SIZES: [u16; 12] = [3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 99, 100];
+const SIZES_OF_ONE_COPY: [u16; 3] = [10, 50, 100];
 const PARTITIONS: [u16; 5] = [16, 32, 64, 256, 1_024];
 
 const HEAD: &str = "# Placement
@@ -27,6 +28,13 @@ one partition a node moves more than balance forces to.
 
 const TOKENS_HEAD: &str = "
 ## tokens:150
+
+| nodes | to a joiner, mean of 1 / (n + 1) | worst | heaviest, of the mean | sets where others gain |
+| --- | --- | --- | --- | --- |
+";
+
+const ONE_COPY_HEAD: &str = "
+With 1 copy of everything shares are less even, because none is a mean of several. Nothing is promised of that:
 
 | nodes | to a joiner, mean of 1 / (n + 1) | worst | heaviest, of the mean | sets where others gain |
 | --- | --- | --- | --- | --- |
@@ -58,6 +66,10 @@ pub(super) fn run(out: &mut impl Write) -> io::Result<bool> {
     }
     if let Some(worst) = worst {
         tokens_row(&format!("{first} to {last}, worst"), &worst, out)?;
+    }
+    write!(out, "{ONE_COPY_HEAD}")?;
+    for nodes in SIZES_OF_ONE_COPY {
+        tokens_row(&nodes.to_string(), &TokensRow::measure(TOKENS, NonZeroU8::MIN, nodes, SETS), out)?;
     }
     write!(out, "{PARTITIONS_HEAD}")?;
     for partitions in PARTITIONS.into_iter().filter_map(NonZeroU16::new) {

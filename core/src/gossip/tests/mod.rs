@@ -1,4 +1,4 @@
-//! Many nodes on a lossy network with a clock of its own; their lists of members stand still unless a test changes them.
+//! Many nodes on a network that loses, repeats and reorders, with a clock of its own; their lists of members stand still unless a test changes them.
 
 mod events;
 mod hostile;
@@ -70,6 +70,7 @@ struct World {
     nodes: Vec<Node>,
     in_flight: BTreeMap<(Time, u64), (usize, usize, GossipMessage)>,
     sent: u64,
+    arrivals: u64,
 }
 
 impl World {
@@ -82,6 +83,7 @@ impl World {
             nodes: Vec::new(),
             in_flight: BTreeMap::new(),
             sent: 0,
+            arrivals: 0,
         };
         (0..count).for_each(|place| world.start(place, count));
         world
@@ -114,9 +116,13 @@ impl World {
             self.sent += 1;
             let to: usize = to.as_str()[1..].parse().expect("a node of this world");
             assert_ne!(to, place, "nobody sends to itself");
-            if to < self.nodes.len() && !self.cuts.contains(&(place, to)) && !self.rng.chance(self.loss) {
+            let is_lost = to >= self.nodes.len() || self.cuts.contains(&(place, to)) || self.rng.chance(self.loss);
+            // One in twenty arrives twice.
+            let times = if is_lost { 0 } else { 1 + u8::from(self.rng.chance(50_000)) };
+            for _ in 0..times {
                 let latency = Duration::from_millis(self.rng.between(1, 40));
-                self.in_flight.insert((self.now + latency, self.sent), (place, to, message));
+                self.arrivals += 1;
+                self.in_flight.insert((self.now + latency, self.arrivals), (place, to, message.clone()));
             }
         }
         result
