@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
 use serde_json::{Value, json};
-use support::http::Response;
+use support::http::{Response, send};
 use support::{Cluster, Node, PATIENCE, eventually};
 
 /// Enough to have some in most slices.
@@ -130,6 +134,55 @@ fn a_node_dead_for_too_long_is_evicted_and_comes_back_as_a_new_one() {
     cluster.wait_whole();
     wait_settled(&cluster.nodes[2], &["node-1", "node-2", "node-3"]);
     check(&cluster.nodes.iter().collect::<Vec<_>>());
+}
+
+/// Writes numbers under keys of its own until it is told to stop, and gives back those that were acknowledged.
+fn write_on(port: u16, name: &'static str, stop: Arc<AtomicBool>) -> JoinHandle<Vec<String>> {
+    thread::spawn(move || {
+        let mut acknowledged = Vec::new();
+        for number in 0_u64.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let key = format!("{name}-{number}");
+            let (path, body) = (format!("/api/v1/data/{key}"), json!({ "value": key }).to_string());
+            let headers = [("Content-Type", "application/json")];
+            match send(port, "PUT", &path, &headers, body.as_bytes()) {
+                Ok(answer) if answer.status == 200 => acknowledged.push(key),
+                // Refused, to be tried again: nothing was promised.
+                answer => assert!(answer.is_ok_and(|answer| answer.json()["error"]["retryable"] == true), "{key}"),
+            }
+        }
+        acknowledged
+    })
+}
+
+#[test]
+fn writes_go_on_while_nodes_come_go_and_are_replaced() {
+    let mut cluster = Cluster::start(3, &[]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers =
+        [(0, "left"), (2, "right")].map(|(index, name)| write_on(cluster.nodes[index].port, name, stop.clone()));
+    cluster.grow();
+    wait_settled(&cluster.nodes[0], &["node-1", "node-2", "node-3", "node-4"]);
+    assert_eq!(cluster.nodes[1].post("/gossip/leave", &json!({})).status, 202);
+    assert_eq!(cluster.nodes[1].wait_end_within(PATIENCE).code(), Some(0));
+    wait_settled(&cluster.nodes[0], &["node-1", "node-3", "node-4"]);
+    cluster.grow();
+    wait_settled(&cluster.nodes[0], &["node-1", "node-3", "node-4", "node-5"]);
+    cluster.nodes[3].kill();
+    let body = json!({ "action": "replace", "node_id": "node-4", "new_node_id": "node-5" });
+    let answer = cluster.nodes[0].post("/api/v1/cluster/members", &body);
+    assert_eq!(answer.status, 200, "{}", answer.message());
+    wait_settled(&cluster.nodes[0], &["node-1", "node-3", "node-5"]);
+    stop.store(true, Ordering::Relaxed);
+    let written: Vec<String> = writers.into_iter().flat_map(|writer| writer.join().expect("it ends")).collect();
+    assert!(written.len() > 50, "{} writes were acknowledged", written.len());
+    let rest = [&cluster.nodes[0], &cluster.nodes[2], &cluster.nodes[4]];
+    for (index, key) in written.iter().enumerate() {
+        let answer = rest[index % 3].read(key);
+        assert_eq!((answer.status, &answer.json()["value"]), (200, &json!(key)), "of {}", written.len());
+    }
 }
 
 #[test]
