@@ -124,15 +124,16 @@ fn a_killed_node_is_replaced_by_a_new_one_that_owns_what_it_owned() {
 
 #[test]
 fn a_node_dead_for_too_long_is_evicted_and_comes_back_as_a_new_one() {
-    let mut cluster = Cluster::start(3, &["--evict-after", "0s"]);
+    let mut cluster = Cluster::start(4, &["--evict-after", "0s"]);
     fill(&cluster.nodes);
+    wait_settled(&cluster.nodes[0], &["node-1", "node-2", "node-3", "node-4"]);
     cluster.nodes[2].kill();
-    wait_settled(&cluster.nodes[0], &["node-1", "node-2"]);
-    check(&[&cluster.nodes[0], &cluster.nodes[1]]);
+    wait_settled(&cluster.nodes[0], &["node-1", "node-2", "node-4"]);
+    check(&[&cluster.nodes[0], &cluster.nodes[1], &cluster.nodes[3]]);
     let seeds = cluster.addresses();
     cluster.nodes[2].start(&seeds);
     cluster.wait_whole();
-    wait_settled(&cluster.nodes[2], &["node-1", "node-2", "node-3"]);
+    wait_settled(&cluster.nodes[2], &["node-1", "node-2", "node-3", "node-4"]);
     check(&cluster.nodes.iter().collect::<Vec<_>>());
 }
 

@@ -107,7 +107,8 @@ pub struct Options {
     /// Shortest suspicion in probe intervals, 1 to 100 [default: 4]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub suspicion_multiplier: Option<u8>,
-    /// A node dead for so long is taken out of the layout: a span of time, 0s for at once, or never [default: 24h]
+    /// A node dead for so long is taken out of the layout, if there are more owners than copies: a span of time, 0s for at
+    /// once, or never [default: 24h]
     #[arg(long, value_name = "SPAN")]
     pub evict_after: Option<Patience>,
     /// When a write counts as written [default: sync]
