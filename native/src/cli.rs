@@ -29,8 +29,9 @@ enum Command {
     ///
     /// Every flag is also an environment variable, QUORATE_ and its name in upper case with _ for -, and a key of the
     /// TOML file that --config names. A flag beats the environment, the environment beats the file. Also understood:
-    /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, REPLICATION_FACTOR and BOOTSTRAP=true (no seed).
-    Serve(ServeArguments),
+    /// NODE_ID, SEED_NODE, JOIN_ADDR, HTTP_PORT, KV_PORT, PARTITION_COUNT (partitions:K), REPLICATION_FACTOR and
+    /// BOOTSTRAP=true (no seed).
+    Serve(Box<ServeArguments>),
     /// Run the simulated cluster: many seeds, each with its own faults, every promise checked.
     ///
     /// Exit code 0: every promise was kept. 1: one was broken, and the seed and the command that shows it again are
@@ -62,7 +63,7 @@ pub fn run() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(arguments) => serve_node(arguments),
+        Command::Serve(arguments) => serve_node(*arguments),
         Command::Sim(arguments) => simulate(&arguments),
         Command::Client(command) => ask_cluster(command),
     }

@@ -8,6 +8,7 @@ pub mod client;
 mod clocks;
 pub mod config;
 mod descriptors;
+pub mod discovery;
 pub mod http;
 pub mod logging;
 pub mod operations;

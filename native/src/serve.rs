@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -51,6 +52,13 @@ pub enum ServeError {
     Flush(#[from] quorate_core::storage::StorageError),
 }
 
+fn not_bound(address: SocketAddr) -> impl FnOnce(io::Error) -> ServeError {
+    move |source| match source.kind() {
+        io::ErrorKind::AddrInUse => ServeError::PortInUse(address),
+        _ => ServeError::Listen { address, source },
+    }
+}
+
 /// Runs a node until SIGINT or SIGTERM, or until it has left its cluster, then stops it.
 ///
 /// # Errors
@@ -59,10 +67,11 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let listen = settings.listen;
     // The signals count from the first moment: whoever starts a process may change his mind at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => ServeError::PortInUse(listen),
-        _ => ServeError::Listen { address: listen, source },
-    })?;
+    let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(not_bound(listen))?;
+    let second = match settings.kv_listen {
+        Some(address) => Some(server.beside(address).await.map_err(not_bound(address))?),
+        None => None,
+    };
     let store = match settings.storage {
         StorageKind::Lsm => {
             let path = settings.data_dir.clone();
@@ -75,7 +84,11 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     tracing::info!("{} listens on http://{listen}, known to others as {}", settings.node_id, settings.advertise);
     let app = App::new(settings, runtime.clone(), operations.clone());
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(server.run(router(app.clone()), stopped));
+    let router = router(app.clone());
+    let serving = tokio::spawn(async move {
+        let beside = second.map(|second| second.run(router.clone(), stopped.clone()));
+        tokio::join!(server.run(router, stopped), OptionFuture::from(beside));
+    });
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("stopping: interrupted"),
         _ = terminate.recv() => tracing::info!("stopping: asked to terminate"),

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Node, free_port, quorate, run};
+use support::{Cluster, Node, PATIENCE, free_port, quorate, run};
 
 /// What a command writes to standard output, or its last word on standard error and its exit code.
 fn ask(node: &Node, arguments: &[&str]) -> Result<String, (String, i32)> {
@@ -66,4 +66,65 @@ fn nobody_to_ask_is_said_with_the_addresses_and_a_reachable_one_is_found() {
     let output = run(quorate(&["get", "absent"]).env("QUORATE_ENDPOINT", endpoints));
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).expect("text").contains("not_found"));
+}
+
+#[test]
+fn changes_are_planned_before_they_are_made_and_made_only_after_a_yes() {
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    let shown = |arguments: &[&str]| ask(node, arguments).expect("it works");
+    let failed = |arguments: &[&str]| ask(node, arguments).expect_err("it fails");
+
+    let layout = shown(&["layout", "show"]);
+    assert!(layout.starts_with("NODE") && layout.contains("64 of 64") && layout.contains("layout 1 "), "{layout}");
+    let plan = shown(&["layout", "plan", "--weight", "node-1=2"]);
+    assert!(plan.contains("100.00%") && plan.contains("planned for layout 1, which would become 2"), "{plan}");
+    assert_eq!(shown(&["layout", "show"]), layout);
+
+    assert!(failed(&["layout", "revert"]).0.contains("nothing to go back to"));
+    let change = ["layout", "apply", "--weight", "node-1=2", "--zone", "node-1=a"];
+    assert_eq!(failed(&change), ("quorate: nothing was changed: add --yes to do it\n".into(), 1));
+    assert_eq!(shown(&["layout", "show"]), layout);
+    let (message, _) = failed(&[&change[..], &["--base", "7", "--yes"]].concat());
+    assert!(message.contains("plan again"), "{message}");
+    let changed = shown(&[&change[..], &["--yes"]].concat());
+    assert!(changed.contains("TAKES") && changed.contains("the layout is at version 2 now"), "{changed}");
+    let json: Value = serde_json::from_str(&shown(&["layout", "show", "--json"])).expect("JSON");
+    assert_eq!((&json["owners"][0]["weight"], &json["owners"][0]["zone"]), (&2.into(), &"a".into()));
+
+    for (arguments, part) in [
+        (vec!["layout", "force", "node-1", "--yes"], "ask one that is left"),
+        (vec!["leave"], "last owner"),
+        (vec!["remove", "node-1", "--yes"], "last owner"),
+        (vec!["remove", "node-2", "--yes"], "owns no part of the ring"),
+        (vec!["replace", "node-1", "node-2", "--yes"], "node-2 is no member"),
+    ] {
+        let (message, code) = failed(&arguments);
+        assert!(code == 1 && message.contains(part), "{arguments:?}: {message}");
+    }
+    for (arguments, part) in [
+        (vec!["layout", "plan"], "--remove"),
+        (vec!["layout", "plan", "--weight", "node-1=0"], "1 to 100"),
+        (vec!["join", "nowhere"], "host:port"),
+        (vec!["remove", "a b"], "A-Z a-z 0-9"),
+    ] {
+        let (message, code) = failed(&arguments);
+        assert!(code == 2 && message.contains(part), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn nodes_come_and_go_by_the_command_line() {
+    let mut cluster = Cluster::start(1, &[]);
+    let mut newcomer = cluster.node("newcomer", &[]);
+    newcomer.start(&[]);
+    newcomer.wait_ready();
+    let joined = ask(&cluster.nodes[0], &["join", &newcomer.address()]).expect("it joins");
+    assert_eq!(joined, format!("newcomer at {} is a member now\n", newcomer.address()));
+    cluster.nodes.push(newcomer);
+    cluster.wait_whole();
+    let leaves = ask(&cluster.nodes[1], &["leave"]).expect("it leaves");
+    assert!(leaves.starts_with("newcomer leaves with layout "), "{leaves}");
+    assert_eq!(cluster.nodes[1].wait_end_within(PATIENCE).code(), Some(0));
+    cluster.nodes[0].wait_belief("newcomer", "left", PATIENCE);
 }

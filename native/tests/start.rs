@@ -37,7 +37,10 @@ fn a_mistake_in_a_setting_is_named_with_what_would_be_right() {
         (vec!["serve", "--config", file], vec![], vec!["quorate.toml", "prot", "port"]),
         (vec!["serve", "--config", "/nowhere.toml"], vec![], vec!["/nowhere.toml"]),
         (vec!["serve"], vec![("QUORATE_SHARDS", "65")], vec!["QUORATE_SHARDS", "1..=64"]),
+        (vec!["serve", "--evict-after", "soon"], vec![], vec!["--evict-after", "24h", "never"]),
+        (vec!["serve", "--discovery-service", "a:1"], vec![], vec!["--discovery-service", "dns://NAME:PORT"]),
         (vec!["serve"], vec![("HTTP_PORT", "x")], vec!["HTTP_PORT"]),
+        (vec!["serve"], vec![("PARTITION_COUNT", "63")], vec!["PARTITION_COUNT", "power of two"]),
         (vec!["srve"], vec![], vec!["srve", "serve"]),
     ] {
         let (text, code) = failure(&arguments, &variables);
@@ -46,6 +49,19 @@ fn a_mistake_in_a_setting_is_named_with_what_would_be_right() {
             assert!(text.contains(part), "{arguments:?} must be told of {part:?}: {text}");
         }
     }
+}
+
+#[test]
+fn a_second_port_serves_the_same() {
+    let root = tempfile::tempdir().expect("a directory");
+    let second = free_port();
+    let mut node = Node::new(root.path(), "node", &["--kv-port", &second.to_string(), "--placement", "partitions:64"]);
+    node.start(&[]);
+    node.wait_ready();
+    assert_eq!(node.write("key", &json!(1)).status, 200);
+    let answer = support::http::send(second, "GET", "/kv/get?key=key", &[], b"").expect("it listens");
+    assert_eq!((answer.status, &answer.json()["value"]), (200, &json!(1)));
+    assert_eq!(node.terminate().code(), Some(0));
 }
 
 #[test]

@@ -230,6 +230,12 @@ impl<S: Storage> Node<S> {
         }
     }
 
+    /// While this node leaves for good: the slices of which it holds nothing any more that others own, of 64.
+    #[must_use]
+    pub const fn slices_handed_over(&self) -> Option<u32> {
+        if self.standing.leaving { Some(self.standing.cleared.count_ones()) } else { None }
+    }
+
     fn leave_if_cleared(&mut self) {
         if self.standing.leaving && self.standing.cleared == u64::MAX && self.rings.is_all_settled() {
             self.leave_now();

@@ -1,4 +1,5 @@
-//! `quorate get`, `put`, `delete`, `status`, `members` and `ring`: what each asks for and how the answer is shown.
+//! `quorate get`, `put`, `delete`, `status`, `members` and `ring`: what each asks for and how the answer is shown. Changes of
+//! who owns what are in `ownership`.
 
 use std::io::{self, Read as _};
 
@@ -9,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::connection::{Answer, Call, ConnectionError};
+use super::ownership::{self, OwnershipCommand};
 use super::table;
 use crate::config::Endpoint;
 
@@ -26,10 +28,10 @@ pub struct ClientArguments {
         value_delimiter = ',',
         default_value = "127.0.0.1:8080"
     )]
-    endpoint: Vec<Endpoint>,
+    pub(super) endpoint: Vec<Endpoint>,
     /// Show the whole answer as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What can be asked of a cluster.
@@ -104,6 +106,9 @@ pub enum ClientCommand {
         #[command(flatten)]
         client: ClientArguments,
     },
+    /// Who owns what, and changes of it.
+    #[command(flatten)]
+    Ownership(OwnershipCommand),
 }
 
 /// Why a command failed.
@@ -123,6 +128,9 @@ pub enum ClientError {
     /// The answer is not one of quorate's.
     #[error("what answers is no node of quorate: status {0}")]
     NotQuorate(u16),
+    /// Nobody has said yes.
+    #[error("nothing was changed: add --yes to do it")]
+    NotConfirmed,
     /// Standard input or output.
     #[error("standard input or output failed: {0}")]
     Io(#[from] io::Error),
@@ -167,6 +175,7 @@ pub async fn run(command: ClientCommand, out: &mut impl io::Write) -> Result<(),
             let query = key.map(|key| format!("?key={}", encoded(&key))).unwrap_or_default();
             show(Call::get(format!("/api/v1/ring{query}")), &client, out, ring_text).await?;
         }
+        ClientCommand::Ownership(command) => ownership::run(command, out).await?,
     }
     out.flush()?;
     Ok(())
@@ -181,17 +190,21 @@ async fn show(
 ) -> Result<(), ClientError> {
     let answer = accepted(call.send(&client.endpoint).await?)?;
     if client.json {
-        out.write_all(&answer.body)?;
-        out.write_all(b"\n")?;
-        return Ok(());
+        return print_json(&answer.body, out);
     }
     let body = serde_json::from_slice(&answer.body).map_err(|_| ClientError::NotQuorate(answer.status.as_u16()))?;
     out.write_all(text(&body).as_bytes())?;
     Ok(())
 }
 
+/// An answer for programs, on a line of its own.
+pub(super) fn print_json(body: &[u8], out: &mut impl io::Write) -> Result<(), ClientError> {
+    out.write_all(body)?;
+    Ok(out.write_all(b"\n")?)
+}
+
 /// The answer, if it is a success.
-fn accepted(answer: Answer) -> Result<Answer, ClientError> {
+pub(super) fn accepted(answer: Answer) -> Result<Answer, ClientError> {
     if answer.status.is_success() {
         return Ok(answer);
     }
@@ -315,7 +328,7 @@ fn ring_text(body: &Value) -> String {
 }
 
 /// A JSON value without the quotes of a text; nothing for null.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

@@ -21,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectionError {
+pub(crate) enum ConnectionError {
     /// Nobody can be reached.
     #[error(
         "no node can be reached at {tried}: is one running there? Name others with --endpoint HOST:PORT ({source})"
@@ -50,28 +50,28 @@ pub(super) enum ConnectionError {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
 }
 
 /// A request to be sent.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) method: Method,
+pub(crate) struct Call {
+    pub(crate) method: Method,
     /// Path and query, encoded.
-    pub(super) target: String,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
 }
 
 impl Call {
-    pub(super) fn get(target: impl Into<String>) -> Self {
+    pub(crate) fn get(target: impl Into<String>) -> Self {
         Self { method: Method::GET, target: target.into(), headers: Vec::new(), body: Bytes::new() }
     }
 
     /// Sends it to the first endpoint that can be reached.
-    pub(super) async fn send(self, endpoints: &[Endpoint]) -> Result<Answer, ConnectionError> {
+    pub(crate) async fn send(self, endpoints: &[Endpoint]) -> Result<Answer, ConnectionError> {
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for endpoint in endpoints {
             let address = endpoint.0.as_str();

@@ -3,6 +3,9 @@
 
 mod command;
 mod connection;
+mod ownership;
 mod table;
 
 pub use command::{ClientArguments, ClientCommand, ClientError, run};
+pub(crate) use connection::Call;
+pub use ownership::{ChangeArguments, ChangeMode, LayoutCommand, OwnershipCommand};

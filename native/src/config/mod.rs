@@ -6,6 +6,7 @@ mod sources;
 mod units;
 
 pub use options::{Durability, LogFormat, Options, StorageKind};
+pub(crate) use settings::is_self;
 pub use settings::{Settings, SettingsError};
 pub use sources::{SourceError, from_environment, from_file};
-pub use units::{Endpoint, Size, Span, UnitError};
+pub use units::{Endpoint, Patience, Size, Span, UnitError};

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use quorate_core::config::{Placement, Strategy};
 use quorate_core::id::{ClusterName, NodeId, Zone};
 
-use super::units::{Endpoint, Size, Span, parse_strategy, parse_tag};
+use super::units::{Endpoint, Patience, Size, Span, parse_strategy, parse_tag};
+use crate::discovery::DiscoveryService;
 
 /// When a write counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,6 +46,9 @@ pub struct Options {
     /// Port for clients, peers and the page [default: 8080]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
+    /// A second port for the same things
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub kv_port: Option<u16>,
     /// IP address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     pub listen: Option<IpAddr>,
@@ -57,6 +61,9 @@ pub struct Options {
     /// Any live members of the cluster to join; none founds a cluster, or goes back to the one in the data directory
     #[arg(long, alias = "seed-nodes", value_name = "HOST:PORT,..", value_delimiter = ',')]
     pub seed_node: Option<Vec<Endpoint>>,
+    /// A name in the DNS that leads to the members of the cluster, asked again at each try to join
+    #[arg(long, value_name = "dns://NAME:PORT")]
+    pub discovery_service: Option<DiscoveryService>,
     /// Name of the cluster; nodes of other names are refused [default: quorate]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<ClusterName>,
@@ -100,6 +107,10 @@ pub struct Options {
     /// Shortest suspicion in probe intervals, for up to 100 members, 1 to 100 [default: 6]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub suspicion_multiplier: Option<u8>,
+    /// A node dead for so long is taken out of the layout, if there are more owners than copies: a span of time, 0s for at
+    /// once, or never [default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    pub evict_after: Option<Patience>,
     /// When a write counts as written [default: sync]
     #[arg(long, value_enum)]
     pub durability: Option<Durability>,
@@ -127,10 +138,12 @@ impl Options {
         Self {
             node_id: self.node_id.or(weaker.node_id),
             port: self.port.or(weaker.port),
+            kv_port: self.kv_port.or(weaker.kv_port),
             listen: self.listen.or(weaker.listen),
             advertise: self.advertise.or(weaker.advertise),
             data_dir: self.data_dir.or(weaker.data_dir),
             seed_node: self.seed_node.or(weaker.seed_node),
+            discovery_service: self.discovery_service.or(weaker.discovery_service),
             cluster: self.cluster.or(weaker.cluster),
             replication_factor: self.replication_factor.or(weaker.replication_factor),
             read_quorum: self.read_quorum.or(weaker.read_quorum),
@@ -145,6 +158,7 @@ impl Options {
             probe_interval: self.probe_interval.or(weaker.probe_interval),
             probe_timeout: self.probe_timeout.or(weaker.probe_timeout),
             suspicion_multiplier: self.suspicion_multiplier.or(weaker.suspicion_multiplier),
+            evict_after: self.evict_after.or(weaker.evict_after),
             durability: self.durability.or(weaker.durability),
             storage: self.storage.or(weaker.storage),
             shards: self.shards.or(weaker.shards),

@@ -10,6 +10,8 @@ use quorate_core::id::{Address, NodeId};
 use quorate_core::limits;
 
 use super::options::{LogFormat, Options, StorageKind};
+use super::units::Patience;
+use crate::discovery::DiscoveryService;
 
 /// What one node runs with.
 #[derive(Clone, Debug)]
@@ -18,12 +20,16 @@ pub struct Settings {
     pub node_id: NodeId,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it listens besides.
+    pub kv_listen: Option<SocketAddr>,
     /// Where peers are told to reach it.
     pub advertise: Address,
     /// Where its data lies.
     pub data_dir: PathBuf,
     /// Whom it asks to be let in; itself is not among them.
     pub seeds: Vec<Address>,
+    /// Where it finds more of them. Its name is among the seeds, too.
+    pub discovery: Option<DiscoveryService>,
     /// Whether it talks to other nodes.
     pub gossip: bool,
     /// Where the data is kept.
@@ -67,7 +73,9 @@ pub enum SettingsError {
     )]
     Tags,
     /// Seeds for a node that talks to nobody.
-    #[error("--gossip false is a node that talks to nobody: leave out --seed-node, or leave out --gossip false")]
+    #[error(
+        "--gossip false is a node that talks to nobody: leave out --seed-node and --discovery-service, or --gossip false"
+    )]
     SeedsWithoutGossip,
     /// The host name does not make a name.
     #[error("this machine's name does not make a node id: give --node-id NAME, 1 to 64 of A-Z a-z 0-9 . _ -")]
@@ -86,6 +94,8 @@ impl Settings {
             return Err(SettingsError::Exposed(ip));
         }
         let listen = SocketAddr::new(ip, port);
+        // Two names for one port are one port.
+        let kv_listen = options.kv_port.filter(|second| *second != port).map(|port| SocketAddr::new(ip, port));
         let advertise = match &options.advertise {
             Some(endpoint) => endpoint.0.clone(),
             None if ip.is_unspecified() => return Err(SettingsError::NoAdvertise(ip)),
@@ -97,10 +107,13 @@ impl Settings {
         };
         let gossip = options.gossip.unwrap_or(true);
         let given = options.seed_node.clone().unwrap_or_default();
-        if !gossip && !given.is_empty() {
+        // Whoever says that there are no seeds means the discovery, too.
+        let discovery = options.discovery_service.clone().filter(|_| options.seed_node != Some(Vec::new()));
+        if !gossip && (!given.is_empty() || discovery.is_some()) {
             return Err(SettingsError::SeedsWithoutGossip);
         }
-        let seeds = given.into_iter().map(|seed| seed.0).filter(|seed| !is_self(seed, &advertise, listen)).collect();
+        let others = given.into_iter().map(|seed| seed.0).filter(|seed| !is_self(seed, &advertise, listen));
+        let seeds = others.chain(discovery.iter().map(|service| service.address().clone())).collect();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64));
         Ok(Self {
             data_dir: options.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(node_id.as_str())),
@@ -109,9 +122,11 @@ impl Settings {
             log_format: options.log_format.unwrap_or(LogFormat::Text),
             core: core_config(options)?,
             node_id,
+            kv_listen,
             listen,
             advertise,
             seeds,
+            discovery,
             gossip,
         })
     }
@@ -158,6 +173,7 @@ fn core_config(options: Options) -> Result<Config, SettingsError> {
         timing,
         value_bytes_max,
         trace: Trace::Outcomes,
+        evict_after: options.evict_after.map_or(default.evict_after, |Patience(span)| span),
         ..default
     })
 }
@@ -174,7 +190,7 @@ fn default_node_id(port: u16) -> Result<NodeId, SettingsError> {
 
 /// Whether a seed is this node itself: by its text, or because it leads to this machine and this port. One that does not
 /// resolve is somebody else: it may resolve later.
-fn is_self(seed: &Address, advertise: &Address, listen: SocketAddr) -> bool {
+pub(crate) fn is_self(seed: &Address, advertise: &Address, listen: SocketAddr) -> bool {
     if seed == advertise {
         return true;
     }
@@ -239,6 +255,30 @@ mod tests {
         });
         let left: Vec<_> = settings.expect("good").seeds.iter().map(ToString::to_string).collect();
         assert_eq!(left, ["127.0.0.1:8081", "nowhere.invalid:8080"]);
+    }
+
+    #[test]
+    fn a_discovery_is_a_seed_unless_there_are_to_be_none() {
+        let service = || "dns://localhost:8080".parse().ok();
+        let found = settings(|options| options.discovery_service = service()).expect("good");
+        assert_eq!(found.seeds.iter().map(Address::as_str).collect::<Vec<_>>(), ["localhost:8080"]);
+        let bootstrap = settings(|options| {
+            options.discovery_service = service();
+            options.seed_node = Some(Vec::new());
+        });
+        let bootstrap = bootstrap.expect("good");
+        assert!(bootstrap.seeds.is_empty() && bootstrap.discovery.is_none());
+    }
+
+    #[test]
+    fn a_node_dead_for_a_day_is_evicted_unless_another_span_or_never_was_said() {
+        let evict_after = |text: Option<&str>| {
+            let patience = text.map(|text| text.parse().expect("good"));
+            settings(|options| options.evict_after = patience).expect("good").core.evict_after
+        };
+        assert_eq!(evict_after(None), Some(Duration::from_secs(86_400)));
+        assert_eq!(evict_after(Some("0s")), Some(Duration::ZERO));
+        assert_eq!(evict_after(Some("never")), None);
     }
 
     #[test]

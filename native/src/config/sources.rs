@@ -11,13 +11,16 @@ use super::options::Options;
 /// Prefix of the variables that are named after flags.
 const PREFIX: &str = "QUORATE_";
 
-/// Variables that are understood without the prefix, as other stores of this kind have them.
-const PLAIN_VARIABLES: [(&str, &str); 5] = [
-    ("NODE_ID", "node-id"),
-    ("SEED_NODE", "seed-node"),
-    ("JOIN_ADDR", "seed-node"),
-    ("HTTP_PORT", "port"),
-    ("REPLICATION_FACTOR", "replication-factor"),
+/// Variables that are understood without the prefix, as other stores of this kind have them: the flag that each stands for,
+/// and what comes before the value there.
+const PLAIN_VARIABLES: [(&str, &str, &str); 7] = [
+    ("NODE_ID", "node-id", ""),
+    ("SEED_NODE", "seed-node", ""),
+    ("JOIN_ADDR", "seed-node", ""),
+    ("HTTP_PORT", "port", ""),
+    ("KV_PORT", "kv-port", ""),
+    ("PARTITION_COUNT", "placement", "partitions:"),
+    ("REPLICATION_FACTOR", "replication-factor", ""),
 ];
 
 /// Why the environment or the file cannot be used. Nothing was started.
@@ -84,8 +87,8 @@ pub fn from_environment(variables: impl IntoIterator<Item = (String, String)>) -
         let error = |reason| SourceError::Variable { name: name.clone(), reason };
         if name == "BOOTSTRAP" {
             bootstrap = value.parse().map_err(|_| error(format!("it must be true or false, not {value:?}")))?;
-        } else if let Some((_, flag)) = PLAIN_VARIABLES.iter().find(|(plain, _)| *plain == name) {
-            plain = parse(flag, &value).map_err(error)?.or(plain);
+        } else if let Some((_, flag, before)) = PLAIN_VARIABLES.iter().find(|(plain, ..)| *plain == name) {
+            plain = parse(flag, &format!("{before}{value}")).map_err(error)?.or(plain);
         } else if let Some(flag) = name.strip_prefix(PREFIX).map(|flag| flag.to_ascii_lowercase().replace('_', "-"))
             && names.contains(&flag)
         {
@@ -214,6 +217,14 @@ mod tests {
         let with_file = options.or(file("seed-node = 'b:1'").expect("good"));
         assert_eq!(seeds(&with_file), Vec::<&str>::new());
         assert_eq!(seeds(&environment(&[("BOOTSTRAP", "false"), ("JOIN_ADDR", "a:1")]).expect("good")), ["a:1"]);
+    }
+
+    #[test]
+    fn a_number_of_partitions_is_a_placement() {
+        let placement = environment(&[("PARTITION_COUNT", "64")]).expect("good").placement;
+        assert_eq!(placement.map(|placement| placement.to_string()).as_deref(), Some("partitions:64"));
+        let message = environment(&[("PARTITION_COUNT", "63")]).expect_err("refused");
+        assert!(message.contains("PARTITION_COUNT") && message.contains("a power"), "{message}");
     }
 
     #[test]

@@ -10,6 +10,10 @@ use quorate_core::id::Address;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
+/// How long something may last: a span of time, or for ever, written `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience(pub Option<Duration>);
+
 /// A size such as `512KiB`, `1MiB` or `4096`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
@@ -24,6 +28,9 @@ pub enum UnitError {
     /// Not a span of time.
     #[error("a span of time is a number and a unit, for example 200ms, 1s or 5m")]
     Span,
+    /// Neither a span of time nor never.
+    #[error("it is a span of time, for example 5s or 24h, or never")]
+    Patience,
     /// Not a size.
     #[error("a size is a number of bytes, or a number and KiB or MiB, for example 1MiB")]
     Size,
@@ -45,6 +52,17 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         humantime::parse_duration(text).map(Self).map_err(|_| UnitError::Span)
+    }
+}
+
+impl FromStr for Patience {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        match text {
+            "never" => Ok(Self(None)),
+            _ => text.parse().map(|Span(span)| Self(Some(span))).map_err(|_| UnitError::Patience),
+        }
     }
 }
 
@@ -157,6 +175,19 @@ mod tests {
         assert_eq!("1m 30s".parse::<Span>(), Ok(Span(Duration::from_secs(90))));
         assert_eq!("200".parse::<Span>(), Err(UnitError::Span));
         assert_eq!("soon".parse::<Span>(), Err(UnitError::Span));
+    }
+
+    #[test]
+    fn patience_ends_or_does_not() {
+        for (text, expected) in [
+            ("never", Ok(Patience(None))),
+            ("0s", Ok(Patience(Some(Duration::ZERO)))),
+            ("24h", Ok(Patience(Some(Duration::from_secs(86_400))))),
+            ("Never", Err(UnitError::Patience)),
+            ("", Err(UnitError::Patience)),
+        ] {
+            assert_eq!(text.parse(), expected, "{text:?}");
+        }
     }
 
     #[test]

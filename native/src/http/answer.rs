@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use quorate_core::causality::{Version, VersionVector};
 use quorate_core::id::{ActorId, Key, NodeId};
@@ -145,6 +146,13 @@ pub(crate) fn json(content: &impl Serialize) -> Response {
     let text = serde_json::to_string(content).expect("answers have text for keys and no infinite numbers");
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A JSON document under another status than 200.
+pub(crate) fn json_with(status: StatusCode, content: &impl Serialize) -> Response {
+    let mut response = json(content);
+    *response.status_mut() = status;
     response
 }
 

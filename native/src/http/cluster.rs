@@ -16,7 +16,7 @@ use quorate_core::shard::Shard;
 use quorate_core::time::Time;
 use quorate_core::view::AntiEntropyView;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::query::Query;
@@ -27,14 +27,18 @@ use crate::storage::Store;
 
 /// How the cluster does, and this node in it.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let (id, counts, rings, not_ready, quorum) = app
+    Ok(answer::json(&status_of(&app).await?))
+}
+
+/// What this node says of itself.
+pub(super) async fn status_of(app: &App) -> Result<Value, ApiError> {
+    let (id, counts, rings, quorum) = app
         .runtime
-        .node(|node| {
-            (node.cluster(), node.membership().counts(), node.rings().clone(), node.not_ready(), live_owners(node))
-        })
+        .node(|node| (node.cluster(), node.membership().counts(), node.rings().clone(), live_owners(node)))
         .await?;
+    let (not_ready, handed_over) = app.runtime.node(|node| (node.not_ready(), node.slices_handed_over())).await?;
     let coordinated: usize = app.runtime.shards(Shard::requests_under_way).await?.into_iter().sum();
-    let hints = hints(&app).await?;
+    let hints = hints(app).await?;
     let repaired = app.runtime.shards(Shard::anti_entropy).await?;
     let repaired = repaired.into_iter().fold(AntiEntropyView::default(), AntiEntropyView::with);
     let uptime = app.runtime.uptime();
@@ -44,12 +48,14 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
     let needed = effective(replication.r.get()).max(effective(replication.w.get()));
     let [sent, dropped, received, malformed] = app.runtime.message_counts();
     let store = app.runtime.store();
-    Ok(answer::json(&json!({
+    Ok(json!({
         "node_id": app.settings.node_id,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": uptime.as_secs(),
         "ready": not_ready.is_none(),
         "not_ready_reason": not_ready,
+        "leaving": handed_over.is_some(),
+        "slices_handed_over": handed_over,
         "cluster": {
             "id": id,
             "name": app.settings.core.cluster.name,
@@ -76,7 +82,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         },
         "requests": { "http": app.requests_under_way(), "coordinated": coordinated },
         "messages": { "sent": sent, "dropped": dropped, "received": received, "malformed": malformed },
-    })))
+    }))
 }
 
 /// How many hints this node keeps for whom.

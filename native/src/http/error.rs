@@ -1,6 +1,7 @@
 //! What a client is told when a request fails: one form, whatever failed. Never decides whether it failed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -8,12 +9,14 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use quorate_core::error::{Answers, RequestError};
 use quorate_core::id::NameError;
+use quorate_core::layout::ChangeError;
 use quorate_core::node::JoinError;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::context;
+use super::risk::Risk;
 use crate::runtime::NoAnswer;
 
 /// A failed request.
@@ -111,6 +114,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "siblings", message).with("siblings", siblings)
     }
 
+    /// What is risked must be said to be known.
+    pub(crate) fn unacknowledged(risk: &Risk) -> Self {
+        let message = format!("{risk}; if that is meant, add \"i_know_what_is_lost\": true");
+        Self::invalid(message).with("risk", risk)
+    }
+
     /// With a context to write with.
     pub(crate) fn with_context(self, context: String) -> Self {
         Self { context: Some(context), ..self }
@@ -179,6 +188,29 @@ impl From<JoinError> for ApiError {
             JoinError::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
         };
         Self { retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        let (status, code, retryable) = match error {
+            ChangeError::NotAnOwner(_) => (StatusCode::NOT_FOUND, "not_found", false),
+            ChangeError::LastOwner(_)
+            | ChangeError::TooMany(_)
+            | ChangeError::Nothing
+            | ChangeError::Stale { .. }
+            | ChangeError::NothingToRevert => (StatusCode::CONFLICT, "conflict", false),
+            ChangeError::TooManyActive { .. } => (StatusCode::CONFLICT, "conflict", true),
+            ChangeError::NoMajority { .. } => (StatusCode::SERVICE_UNAVAILABLE, "quorum_not_met", true),
+            ChangeError::NoCluster => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
+        };
+        Self { retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

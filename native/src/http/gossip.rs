@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 use super::data::parse;
 use super::error::ApiError;
 use super::{App, answer};
-use crate::config::{Endpoint, UnitError};
 use crate::trace::state_text;
 
 /// Longest body of an introduction, in bytes.
@@ -109,17 +108,8 @@ struct JoinBody {
 
 /// Introduces a node: it is invited, and the answer comes once it is a member.
 pub(crate) async fn join(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
-    if !app.settings.gossip {
-        return Err(ApiError::conflict("this node was started with --gossip false and talks to nobody"));
-    }
     let body = app.read_small_body(request.into_body(), JOIN_BYTES_MAX).await?;
     let JoinBody { node_id, address } = parse(&body.bytes)?;
-    let Endpoint(address) = address.parse().map_err(|error: UnitError| ApiError::invalid(error.to_string()))?;
-    let found = app.runtime.introduce(address.clone()).await?;
-    if let Some(expected) = node_id.filter(|expected| *expected != found) {
-        return Err(ApiError::conflict(format!(
-            "the node at {address} is {found}, not {expected}; it is a member now"
-        )));
-    }
+    let (found, address) = app.introduce(&address, node_id).await?;
     Ok(answer::json(&json!({ "node_id": found, "address": address, "status": "alive" })))
 }

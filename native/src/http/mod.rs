@@ -3,14 +3,19 @@
 
 mod answer;
 mod body;
+mod change;
 mod cluster;
 mod context;
 mod data;
 mod error;
 mod gossip;
+mod health;
 mod kv;
+mod layout;
+mod members;
 mod page;
 mod query;
+mod risk;
 mod server;
 
 use std::sync::Arc;
@@ -139,6 +144,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/gossip/members", get(gossip::members))
         .route("/gossip/rumors", get(gossip::rumors))
         .route("/gossip/join", post(gossip::join))
+        .route("/gossip/leave", post(members::leave))
+        .route("/api/v1/layout", get(layout::show))
+        .route("/api/v1/layout/plan", post(layout::plan))
+        .route("/api/v1/layout/apply", post(layout::apply))
+        .route("/api/v1/layout/revert", post(layout::revert))
+        .route("/api/v1/layout/force", post(layout::force))
+        .route("/api/v1/cluster/members", get(members::list).post(members::change))
+        .route("/api/v1/cluster/health", get(health::gathered))
         .route("/api/v1/status", get(cluster::status))
         .route("/status", get(cluster::status))
         .route("/api/v1/ring", get(cluster::ring))

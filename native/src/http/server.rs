@@ -40,6 +40,15 @@ impl Server {
         Ok(Self { listener, connections: Arc::new(Semaphore::new(connections_max)) })
     }
 
+    /// Binds another listener, whose connections count together with those of this one.
+    ///
+    /// # Errors
+    /// As of the first one.
+    pub async fn beside(&self, address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, connections: self.connections.clone() })
+    }
+
     /// Accepts connections until `stop` says so, and then lets those that are open end after their current request.
     pub async fn run(self, router: Router, mut stop: watch::Receiver<bool>) {
         loop {

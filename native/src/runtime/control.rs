@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_core::id::{Address, NodeId, Token};
 use quorate_core::layout::{ChangeError, LayoutId};
 use quorate_core::message::Envelope;
@@ -16,6 +17,7 @@ use super::inbox::Inbox;
 use super::machine::{Due, Look, Machine, die};
 use super::send;
 use super::shard::ShardInput;
+use crate::discovery::Discovery;
 use crate::peer::Peers;
 use crate::storage::Store;
 use crate::trace;
@@ -44,6 +46,7 @@ pub(super) enum ControlInput {
 pub(super) struct ControlMachine {
     node: Node<Store>,
     peers: Peers<Inbox>,
+    discovery: Option<Discovery>,
     shards: Vec<mpsc::Sender<ShardInput>>,
     /// What each shard had no room for yet.
     undelivered: Vec<VecDeque<ShardEvent>>,
@@ -61,6 +64,7 @@ impl ControlMachine {
     pub(super) fn new(
         node: Node<Store>,
         peers: Peers<Inbox>,
+        discovery: Option<Discovery>,
         shards: Vec<mpsc::Sender<ShardInput>>,
         left: oneshot::Sender<()>,
     ) -> Self {
@@ -68,7 +72,8 @@ impl ControlMachine {
         let trace = trace::Membership::new(node.id().clone());
         let (introductions, wishes) = Default::default();
         let (stopping, left) = (None, Some(left));
-        Self { node, peers, shards, undelivered, introductions, wishes, next_token: 0, trace, stopping, left }
+        let next_token = 0;
+        Self { node, peers, discovery, shards, undelivered, introductions, wishes, next_token, trace, stopping, left }
     }
 
     fn step(&mut self, now: Time, input: Input) -> Due {
@@ -76,7 +81,9 @@ impl ControlMachine {
         for output in self.node.step(now, input) {
             match output {
                 Output::Send { to, envelope } => send(&self.peers, &to, &envelope),
-                Output::Contact { address, envelope } => self.peers.contact(address, envelope.encode().into()),
+                Output::Contact { address, envelope } => {
+                    contact(&self.peers, self.discovery.as_ref(), address, &envelope);
+                }
                 Output::Sync { upto } => due.sync = Some(upto),
                 Output::Wake { at } => due.wake = Some(at),
                 Output::Address(entry) => self.peers.set_address(entry.node, entry.address),
@@ -176,5 +183,17 @@ impl Machine for ControlMachine {
             // Whoever waited may have lost patience.
             let _ = told.send(());
         }
+    }
+}
+
+/// Sends to whoever listens at an address, or to everybody found for whom it stands.
+fn contact(peers: &Peers<Inbox>, discovery: Option<&Discovery>, address: Address, envelope: &Envelope) {
+    let frame = Bytes::from(envelope.encode());
+    match discovery.filter(|discovery| discovery.stands_behind(&address)) {
+        Some(discovery) => {
+            let peers = peers.clone();
+            discovery.find(move |found| peers.contact(found, frame.clone()));
+        }
+        None => peers.contact(address, frame),
     }
 }

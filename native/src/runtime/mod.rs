@@ -33,6 +33,7 @@ use self::control::{ControlInput, ControlMachine};
 use self::inbox::Inbox;
 use self::shard::{ShardInput, ShardMachine};
 use crate::config::Settings;
+use crate::discovery::Discovery;
 use crate::peer::{self, Lane, PeerIdentity, Peers};
 use crate::storage::Store;
 
@@ -102,7 +103,7 @@ impl Runtime {
             machine::spawn(format!("shard-{index}"), clock, store.clone(), machine, inputs)?;
         }
         let (leaves, left) = oneshot::channel();
-        let machine = ControlMachine::new(node, peers.clone(), shards.clone(), leaves);
+        let machine = ControlMachine::new(node, peers.clone(), Discovery::new(settings), shards.clone(), leaves);
         machine::spawn("control".into(), clock, store.clone(), machine, control_inputs)?;
         let left = Mutex::new(Some(left));
         Ok(Arc::new(Self { clock, store, peers, control, shards, left }))
@@ -159,7 +160,7 @@ impl Runtime {
             None => false,
         };
         if !has_left {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

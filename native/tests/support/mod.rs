@@ -35,8 +35,15 @@ pub struct Node {
 impl Node {
     /// A node that is not running yet.
     pub fn new(root: &Path, id: &str, flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { id: id.into(), port: free_port(), directory: root.join(id), flags, child: None }
+        let mut node =
+            Self { id: id.into(), port: free_port(), directory: root.join(id), flags: Vec::new(), child: None };
+        node.set_flags(flags);
+        node
+    }
+
+    /// What it is told besides its name, port and directory.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
     }
 
     pub fn address(&self) -> String {
@@ -76,8 +83,13 @@ impl Node {
 
     /// Waits for the end of a process that was asked to stop.
     pub fn wait_end(&mut self) -> ExitStatus {
+        self.wait_end_within(Duration::from_secs(12))
+    }
+
+    /// Waits for the end of a process that ends by itself.
+    pub fn wait_end_within(&mut self, patience: Duration) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
-        eventually("the process ends", Duration::from_secs(12), || child.try_wait().expect("it can be asked"))
+        eventually("the process ends", patience, || child.try_wait().expect("it can be asked"))
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -157,7 +169,7 @@ impl Drop for Node {
 /// Several nodes with the first one as everybody's seed, its own included.
 pub struct Cluster {
     pub nodes: Vec<Node>,
-    _root: TempDir,
+    root: TempDir,
 }
 
 impl Cluster {
@@ -168,9 +180,22 @@ impl Cluster {
             (1..=count).map(|number| Node::new(root.path(), &format!("node-{number}"), flags)).collect();
         let seed = vec![nodes[0].address()];
         nodes.iter_mut().for_each(|node| node.start(&seed));
-        let cluster = Self { nodes, _root: root };
+        let cluster = Self { nodes, root };
         cluster.wait_whole();
         cluster
+    }
+
+    /// A node that is not running yet.
+    pub fn node(&self, id: &str, flags: &[&str]) -> Node {
+        Node::new(self.root.path(), id, flags)
+    }
+
+    /// Starts one node more, with all others as seeds, and waits until it serves.
+    pub fn grow(&mut self) {
+        let mut node = self.node(&format!("node-{}", self.nodes.len() + 1), &[]);
+        node.start(&self.addresses());
+        node.wait_ready();
+        self.nodes.push(node);
     }
 
     pub fn addresses(&self) -> Vec<String> {
