@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use quorate_core::error::{Answers, RequestError};
+use quorate_core::gossip::RefusedError;
 use quorate_core::id::NameError;
-use quorate_core::node::JoinError;
+use quorate_core::node::{JoinError, TalkError};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -177,6 +178,19 @@ impl From<JoinError> for ApiError {
             JoinError::Refused(_) => (StatusCode::CONFLICT, "conflict", false),
             JoinError::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout", true),
             JoinError::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
+        };
+        Self { retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl From<TalkError> for ApiError {
+    fn from(error: TalkError) -> Self {
+        let (status, code, retryable) = match &error {
+            TalkError::NoCluster => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
+            TalkError::Refused(RefusedError::Busy { .. }) => (StatusCode::TOO_MANY_REQUESTS, "overloaded", true),
+            TalkError::Refused(RefusedError::Reserved { .. } | RefusedError::Bounds(_)) => {
+                (StatusCode::BAD_REQUEST, "invalid_argument", false)
+            }
         };
         Self { retryable, ..Self::new(status, code, error.to_string()) }
     }

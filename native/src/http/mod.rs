@@ -7,6 +7,7 @@ mod cluster;
 mod context;
 mod data;
 mod error;
+mod events;
 mod gossip;
 mod kv;
 mod page;
@@ -139,6 +140,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/gossip/members", get(gossip::members))
         .route("/gossip/rumors", get(gossip::rumors))
         .route("/gossip/join", post(gossip::join))
+        .route("/gossip/event", post(events::fire))
+        .route("/gossip/events", get(events::listen))
+        .route("/gossip/query", post(events::ask))
         .route("/api/v1/status", get(cluster::status))
         .route("/status", get(cluster::status))
         .route("/api/v1/ring", get(cluster::ring))
