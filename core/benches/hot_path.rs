@@ -47,7 +47,8 @@ impl Process {
         let cluster = ClusterConfig { replication: one, ..ClusterConfig::default() };
         let config = Config { cluster, trace: Trace::Off, ..Config::default() };
         let address = Address::new("bench").expect("a good address");
-        let start = node::Start { node: name.clone(), address, config: config.clone(), seeds: Vec::new() };
+        let start =
+            node::Start { node: name.clone(), address, config: config.clone(), seeds: Vec::new(), wall: WallTime(1) };
         let rng = Rng::labelled(1, "bench");
         let node = Node::start(Time::ZERO, start, MemoryStore::default(), rng).expect("memory can be read");
         let slices = Slice::all().collect();

@@ -83,6 +83,8 @@ pub enum MessageKind {
     Life,
     /// Who owns what.
     Layout,
+    /// What users and nodes tell and ask the whole cluster.
+    Talk,
 }
 
 /// What a client asked for.

@@ -12,6 +12,7 @@ pub use self::collection::{ArcDigest, CollectionMessage, SealedStore};
 use crate::causality::{Dot, Floor, SiblingSet};
 use crate::config::ClusterConfig;
 use crate::event::{EventId, MessageKind};
+use crate::gossip::GossipMessage;
 use crate::hash::{Position, Slice};
 use crate::id::{ActorId, Address, ClusterId, Key, NodeId, RequestId};
 use crate::layout::{Decision, LayoutId, News, NewsDigest, Verdict};
@@ -91,6 +92,8 @@ pub enum NodeMessage {
         /// What is remembered.
         verdict: LifeVerdict,
     },
+    /// What users and nodes tell and ask the whole cluster.
+    Gossip(GossipMessage),
 }
 
 /// What a member remembers of another one's store.
@@ -364,6 +367,7 @@ impl Message {
                 },
                 NodeMessage::Layout(_) | NodeMessage::LayoutDigest(_) | NodeMessage::Decision(_) => MessageKind::Layout,
                 NodeMessage::Life { .. } | NodeMessage::LifeAnswer { .. } => MessageKind::Life,
+                NodeMessage::Gossip(_) => MessageKind::Talk,
             },
             Self::Shard(_, message) => match message {
                 ShardMessage::Read { .. } => MessageKind::Read,
@@ -405,7 +409,8 @@ impl Message {
     /// Whether it belongs on the connection that bulk data cannot delay.
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
-        matches!(self, Self::Node(_))
+        // What users say must not delay who is found alive.
+        matches!(self, Self::Node(message) if !matches!(message, NodeMessage::Gossip(_)))
     }
 
     fn validate(&self) -> Result<(), String> {
@@ -429,8 +434,8 @@ impl NodeMessage {
                 welcome.members.iter().try_for_each(|member| member.check().map_err(|error| text(&error)))
             }
             Self::Refused { .. } | Self::Invite { .. } => Ok(()),
-            // Membership checks its own, which needs to know the sender.
-            Self::Membership(_) => Ok(()),
+            // Membership and gossip check their own, which needs to know the sender.
+            Self::Membership(_) | Self::Gossip(_) => Ok(()),
             Self::Layout(news) => news.validate().map_err(|error| text(&error)),
             Self::LayoutDigest(_) => Ok(()),
             Self::Decision(decision) => match &decision.verdict {

@@ -37,7 +37,7 @@ export type MemberState = "Alive" | "Suspect" | "Dead" | "Left";
 export type OperationKind = "get" | "put" | "delete";
 export type MessageKind =
   | "client" | "client_answer" | "write" | "write_answer" | "read" | "read_answer" | "forward" | "forward_answer"
-  | "repair" | "transfer" | "transfer_answer" | "gossip" | "probe" | "probe_answer" | "join" | "layout";
+  | "repair" | "transfer" | "transfer_answer" | "gossip" | "probe" | "probe_answer" | "join" | "layout" | "talk";
 export type LossReason = "loss" | "cut" | "down" | "full";
 export type Endpoint = { node: string } | { client: string };
 export interface EventId { origin: number; number: number }

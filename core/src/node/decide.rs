@@ -349,6 +349,7 @@ impl<S: Storage> Node<S> {
         let id = layout.id();
         self.history.follow(layout, &self.start.config.cluster);
         self.layout_changed();
+        self.tell_of_layout(id);
         let concerned: Vec<NodeId> = self.history.active().flat_map(Layout::owners).cloned().collect();
         for node in self.living_others().into_iter().filter(|node| concerned.contains(node)) {
             self.send(node, NodeMessage::Layout(self.history.news()));

@@ -5,16 +5,19 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{JoinError, Wish};
+use bytes::Bytes;
+
+use super::{JoinError, TalkError, Wish};
 use crate::causality::ContextSecret;
 use crate::config::{ClusterConfig, Config};
 use crate::event::Event;
+use crate::gossip::{Asked, GossipError, Heard, QuestionId, Stamp};
 use crate::hash::Slice;
-use crate::id::{ActorId, Address, ClusterId, NodeId, Token};
+use crate::id::{ActorId, Address, ClusterId, EventName, NodeId, Token};
 use crate::layout::{ChangeError, LayoutId, Rings};
 use crate::message::{AddressBookEntry, Envelope};
 use crate::storage::{Seq, StorageError};
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 
 /// What the control plane is told.
 #[derive(Clone, Debug)]
@@ -55,6 +58,34 @@ pub enum Input {
     Leave {
         /// Returned with the answer.
         token: Token,
+    },
+    /// A user tells the whole cluster something. Answered by [`Output::Fired`].
+    Fire {
+        /// Returned with the answer.
+        token: Token,
+        /// What kind of event it is.
+        name: EventName,
+        /// What it says: at most [`crate::limits::EVENT_BYTES_MAX`].
+        payload: Bytes,
+    },
+    /// A user asks members something. Answered by [`Output::Asked`]; what they say is [`Heard::Answers`].
+    Ask {
+        /// Returned with the answer.
+        token: Token,
+        /// What, and whom.
+        asked: Asked,
+    },
+    /// The application says something to a question that it was put with [`Heard::Question`]. Answered by
+    /// [`Output::Answered`].
+    Answer {
+        /// Returned with the answer.
+        token: Token,
+        /// Who asked.
+        asker: NodeId,
+        /// Which question.
+        id: QuestionId,
+        /// What is said: at most [`crate::limits::EVENT_BYTES_MAX`].
+        payload: Bytes,
     },
     /// The process is to stop: say goodbye.
     Stop,
@@ -105,6 +136,29 @@ pub enum Output {
         /// What came of it.
         result: Result<LayoutId, ChangeError>,
     },
+    /// What came of an event: with which stamp everybody hears it.
+    Fired {
+        /// As given.
+        token: Token,
+        /// What came of it.
+        result: Result<Stamp, TalkError>,
+    },
+    /// What came of a question: under which id its answers will come.
+    Asked {
+        /// As given.
+        token: Token,
+        /// What came of it.
+        result: Result<QuestionId, TalkError>,
+    },
+    /// What came of what the application said to a question. Whether the asker still waited is not known.
+    Answered {
+        /// As given.
+        token: Token,
+        /// What came of it.
+        result: Result<(), GossipError>,
+    },
+    /// An event, a question or the answers to one, for the application.
+    Heard(Heard),
     /// This node has left the cluster for good: end the process.
     Left,
     /// The store cannot remember what this node must not forget: stop the process.
@@ -194,4 +248,6 @@ pub struct Start {
     pub config: Config,
     /// Where members may be found. Its own address among them is skipped.
     pub seeds: Vec<Address>,
+    /// The time of day, from which the clock of its events begins.
+    pub wall: WallTime,
 }

@@ -10,6 +10,7 @@ mod join;
 mod layout;
 mod life;
 mod rows;
+mod talk;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
@@ -25,9 +26,12 @@ use self::join::{Introduction, Joining};
 use self::layout::Standing;
 use self::life::{Lives, Trial};
 pub use self::rows::StartError;
+use self::talk::Announcements;
+pub use self::talk::TalkError;
 use crate::causality::ContextSecret;
 use crate::effects::{Effects, Outputs};
 use crate::event::EventKind;
+use crate::gossip::Gossip;
 use crate::hash::{SLICES, StableHasher};
 use crate::id::{ActorId, Address, ClusterId, NodeId};
 use crate::layout::{History, Layout, Progress, Rings};
@@ -46,6 +50,8 @@ pub struct Node<S> {
     effects: Effects<Output>,
     identity: Option<Identity>,
     membership: Membership,
+    gossip: Gossip,
+    announcements: Announcements,
     history: History,
     /// What follows from the history.
     rings: Arc<Rings>,
@@ -99,6 +105,7 @@ impl<S: Storage> Node<S> {
         };
         let nonce = rng.u64();
         let membership = Membership::new(me, start.config.timing, rng.fork(), rows.members);
+        let gossip = Gossip::new(start.node.clone(), start.config.timing, rng.fork(), start.wall.0);
         let seeds = start.seeds.iter().filter(|seed| **seed != start.address).cloned().collect();
         let history = rows.history.unwrap_or_else(|| History::begin(Layout::default(), &start.config.cluster));
         let mut node = Self {
@@ -109,6 +116,8 @@ impl<S: Storage> Node<S> {
             rng,
             identity: rows.identity,
             membership,
+            gossip,
+            announcements: Announcements::default(),
             rings: history.rings(),
             history,
             standing: Standing::new(now),
@@ -165,6 +174,9 @@ impl<S: Storage> Node<S> {
             Input::Introduce { token, address } => self.introduce(token, address),
             Input::Wish { token, wish } => self.wish(Some(token), wish),
             Input::Leave { token } => self.leave(token),
+            Input::Fire { token, name, payload } => self.fire(token, name, payload),
+            Input::Ask { token, asked } => self.ask_members(token, asked),
+            Input::Answer { token, asker, id, payload } => self.answer_question(token, &asker, id, payload),
             Input::Stop => self.say_goodbye(),
         }
         self.on_time();
@@ -201,12 +213,14 @@ impl<S: Storage> Node<S> {
             NodeMessage::LifeAnswer { actor, nonce, verdict } if ours => {
                 self.on_life_answer(&from, actor, nonce, verdict);
             }
+            NodeMessage::Gossip(message) if ours => self.on_gossip(from, message),
             NodeMessage::Membership(_)
             | NodeMessage::Layout(_)
             | NodeMessage::LayoutDigest(_)
             | NodeMessage::Decision(_)
             | NodeMessage::Life { .. }
-            | NodeMessage::LifeAnswer { .. } => {
+            | NodeMessage::LifeAnswer { .. }
+            | NodeMessage::Gossip(_) => {
                 self.reject(from, "it belongs to another cluster, or one of us to none yet".to_string());
             }
         }
@@ -248,6 +262,7 @@ impl<S: Storage> Node<S> {
         self.decide_on_time();
         self.join_on_time();
         self.end_introductions();
+        self.talk_on_time();
     }
 
     /// Turns what membership wants into outputs, addresses, events.
@@ -272,6 +287,7 @@ impl<S: Storage> Node<S> {
             self.note_introduced(&member);
             self.hear_of_life(&member);
         }
+        self.tell_of_death(&change);
         self.effects.event(|| EventKind::MemberChanged { change });
     }
 
@@ -409,7 +425,8 @@ impl<S: Storage> Node<S> {
         let layout = Some(self.standing.next_wake().min(self.deciding.next_wake())).filter(|_| member);
         let introductions = self.introductions.iter().map(|introduction| introduction.until).min();
         let life = self.trial.next_wake().filter(|_| member);
-        [membership, layout, life, self.joining.next_wake(), introductions].into_iter().flatten().min()
+        let talk = Some(self.talk_wake()).filter(|_| member);
+        [membership, layout, life, self.joining.next_wake(), introductions, talk].into_iter().flatten().min()
     }
 
     /// This node's name.

@@ -213,7 +213,8 @@ impl<S: Storage> Shard<S> {
                 Some(_) => {}
                 None => {
                     let pull = Pull::new(under, since, Some(now));
-                    let is_needed = !missing_sources(&picture, slice, &pull).is_empty();
+                    let whole = self.is_synced_under(slice, under);
+                    let is_needed = !missing_sources(&picture, slice, &pull, whole).is_empty();
                     if !is_needed || self.pulls.values().filter(|pull| pull.due.is_some()).count() < PULLS_MAX {
                         self.pulls.insert(slice, pull);
                     }
@@ -243,9 +244,10 @@ impl<S: Storage> Shard<S> {
         let Some(picture) = self.picture.clone() else { return };
         let due = self.effects.now + PAGE_TIMEOUT;
         let request = self.new_request();
+        let whole = self.pulls.get(&slice).is_some_and(|pull| self.is_synced_under(slice, pull.under));
         let Some(pull) = self.pulls.get_mut(&slice) else { return };
         pull.due = Some(due);
-        let missing = missing_sources(&picture, slice, pull);
+        let missing = missing_sources(&picture, slice, pull, whole);
         if missing.is_empty() {
             let objects = pull.objects;
             return self.become_synced(slice, objects);
@@ -467,12 +469,17 @@ impl<S: Storage> Shard<S> {
 /// The owners that could still give something needed: none once every arc that is new has enough of them in `done`, or all
 /// of them have given, those in `bare` what little they had: who is not synced has lost data, and of every acknowledged
 /// write fewer stores than a write quorum may have.
-fn missing_sources(picture: &Picture, slice: Slice, pull: &Pull) -> Vec<NodeId> {
+/// `whole`: this store is a synced owner of what the node owns under the version that it pulls under. It pulls nothing of
+/// that again: whoever lost an arc to a change that did not come to its end, and gets it back, has been written to all the
+/// while.
+fn missing_sources(picture: &Picture, slice: Slice, pull: &Pull, whole: bool) -> Vec<NodeId> {
     let replication = picture.config.replication;
     let (r, w) = (usize::from(replication.r.get()), usize::from(replication.w.get()));
     let rings = &picture.rings;
     let me = &picture.me;
-    let is_new = |at: Position| rings.will_own(me, at) && !pull.since.is_some_and(|since| rings.keeps(me, since, at));
+    let owned = |at: Position| whole && rings.reading(slice).ring.preference_list(at).primaries().contains(me);
+    let kept = |at: Position| pull.since.is_some_and(|since| rings.keeps(me, since, at)) || owned(at);
+    let is_new = |at: Position| rings.will_own(me, at) && !kept(at);
     let mut missing = Vec::new();
     for at in rings.cuts(slice).into_iter().filter(|at| is_new(*at)) {
         let primaries = rings.reading(slice).ring.preference_list(at).primaries();

@@ -234,7 +234,8 @@ impl Host {
         let mut disks = core::mem::take(&mut self.disks).into_iter();
         let mut disk = || disks.next().expect("a disk for every part");
         let address = address_of(&self.node);
-        let start = node::Start { node: self.node.clone(), address, config: self.config.clone(), seeds };
+        let wall = self.clock.read(now);
+        let start = node::Start { node: self.node.clone(), address, config: self.config.clone(), seeds, wall };
         let node = Node::start(now, start, disk(), self.rng.fork()).expect("a readable disk with whole rows");
         let shards = (0..SHARDS)
             .map(|index| {
@@ -250,7 +251,6 @@ impl Host {
             })
             .collect();
         self.wakes = (0..=SHARDS).map(|_| None).collect();
-        let wall = self.clock.read(now);
         let told = (0..SHARDS).map(|index| Told::Shard(index, shard::Input::Wall(wall))).collect();
         self.process = Some(Process { node, shards, told, wall_told: (0..SHARDS).map(|_| now).collect() });
         self.run(now, Told::Node(node::Input::Timer))
@@ -443,10 +443,15 @@ impl Host {
                             node::Output::Event(event) => out.push(Wish::Event(event)),
                             node::Output::Failed(error) => out.push(Wish::Failed(error)),
                             node::Output::Left => out.push(Wish::Left),
-                            // The name is the address, nobody introduces nodes here, and operators look at the layout.
+                            // The name is the address, nobody introduces nodes here, operators look at the layout, and
+                            // no application hears events or asks.
                             node::Output::Address(_)
                             | node::Output::Introduced { .. }
-                            | node::Output::LayoutChanged { .. } => {}
+                            | node::Output::LayoutChanged { .. }
+                            | node::Output::Fired { .. }
+                            | node::Output::Asked { .. }
+                            | node::Output::Answered { .. }
+                            | node::Output::Heard(_) => {}
                         }
                     }
                 }

@@ -74,7 +74,7 @@ impl Machine {
     fn start(&mut self, control: MemoryStore, disk: Disk, wall: WallTime) {
         let name = NodeId::new("alone").expect("a good name");
         let address = Address::new("alone").expect("a good address");
-        let start = node::Start { node: name.clone(), address, config: self.config.clone(), seeds: Vec::new() };
+        let start = node::Start { node: name.clone(), address, config: self.config.clone(), seeds: Vec::new(), wall };
         let rng = Rng::labelled(1, "alone");
         let node = Node::start(self.now, start, control, rng).expect("memory can be read");
         let start = shard::Start {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use quorate_core::config::Config;
+use quorate_core::gossip::{Heard, QuestionId, Stamp};
 use quorate_core::id::{Address, NodeId, Token};
 use quorate_core::message::{Envelope, Message};
-use quorate_core::node::{Input, JoinError, Node, Output, Start};
+use quorate_core::node::{Input, JoinError, Node, Output, Start, TalkError};
 use quorate_core::rng::Rng;
 use quorate_core::storage::MemoryStore;
-use quorate_core::time::Time;
+use quorate_core::time::{Time, WallTime};
 
 /// Control planes and the messages between them; a node's name is its address.
 pub(crate) struct Nodes {
@@ -19,6 +20,10 @@ pub(crate) struct Nodes {
     wakes: BTreeMap<String, Time>,
     pub(crate) flying: VecDeque<(String, NodeId, Envelope)>,
     pub(crate) introduced: Vec<(Token, Result<NodeId, JoinError>)>,
+    /// What each one's application heard.
+    pub(crate) heard: BTreeMap<String, Vec<Heard>>,
+    pub(crate) fired: Vec<Result<Stamp, TalkError>>,
+    pub(crate) asked: Vec<Result<QuestionId, TalkError>>,
 }
 
 pub(crate) fn start(name: &str, seeds: &[&str], config: Config) -> Start {
@@ -27,13 +32,15 @@ pub(crate) fn start(name: &str, seeds: &[&str], config: Config) -> Start {
         address: Address::new(name).expect("a good address"),
         config,
         seeds: seeds.iter().map(|seed| Address::new(seed).expect("a good address")).collect(),
+        wall: WallTime(1_000_000),
     }
 }
 
 impl Nodes {
     pub(crate) fn new() -> Self {
         let (nodes, wakes, flying, introduced) = Default::default();
-        Self { now: Time::ZERO, nodes, wakes, flying, introduced }
+        let (heard, fired, asked) = Default::default();
+        Self { now: Time::ZERO, nodes, wakes, flying, introduced, heard, fired, asked }
     }
 
     pub(crate) fn begin(&mut self, name: &str, seeds: &[&str]) {
@@ -63,6 +70,10 @@ impl Nodes {
                         self.wakes.insert(name.into(), at);
                     }
                     Output::Introduced { token, result } => self.introduced.push((token, result)),
+                    Output::Fired { result, .. } => self.fired.push(result),
+                    Output::Asked { result, .. } => self.asked.push(result),
+                    Output::Answered { result, .. } => result.expect("a short answer"),
+                    Output::Heard(heard) => self.heard.entry(name.into()).or_default().push(heard),
                     Output::Failed(error) => panic!("{error}"),
                     Output::Address(_)
                     | Output::Shards(_)

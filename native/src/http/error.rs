@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use quorate_core::error::{Answers, RequestError};
+use quorate_core::gossip::RefusedError;
 use quorate_core::id::NameError;
 use quorate_core::layout::ChangeError;
-use quorate_core::node::JoinError;
+use quorate_core::node::{JoinError, TalkError};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -203,6 +204,19 @@ impl From<ChangeError> for ApiError {
             ChangeError::TooManyActive { .. } => (StatusCode::CONFLICT, "conflict", true),
             ChangeError::NoMajority { .. } => (StatusCode::SERVICE_UNAVAILABLE, "quorum_not_met", true),
             ChangeError::NoCluster => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
+        };
+        Self { retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl From<TalkError> for ApiError {
+    fn from(error: TalkError) -> Self {
+        let (status, code, retryable) = match &error {
+            TalkError::NoCluster => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", true),
+            TalkError::Refused(RefusedError::Busy { .. }) => (StatusCode::TOO_MANY_REQUESTS, "overloaded", true),
+            TalkError::Refused(RefusedError::Reserved { .. } | RefusedError::Bounds(_)) => {
+                (StatusCode::BAD_REQUEST, "invalid_argument", false)
+            }
         };
         Self { retryable, ..Self::new(status, code, error.to_string()) }
     }

@@ -8,6 +8,7 @@ mod cluster;
 mod context;
 mod data;
 mod error;
+mod events;
 mod gossip;
 mod health;
 mod kv;
@@ -152,6 +153,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/layout/force", post(layout::force))
         .route("/api/v1/cluster/members", get(members::list).post(members::change))
         .route("/api/v1/cluster/health", get(health::gathered))
+        .route("/gossip/event", post(events::fire))
+        .route("/gossip/events", get(events::listen))
+        .route("/gossip/query", post(events::ask))
         .route("/api/v1/status", get(cluster::status))
         .route("/status", get(cluster::status))
         .route("/api/v1/ring", get(cluster::ring))

@@ -5,18 +5,19 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_core::id::{Address, NodeId, Token};
+use quorate_core::gossip::{Answers, Asked, Heard, QuestionId, Stamp};
+use quorate_core::id::{Address, EventName, NodeId, Token};
 use quorate_core::layout::{ChangeError, LayoutId};
 use quorate_core::message::Envelope;
-use quorate_core::node::{Input, JoinError, Node, NodeEvent, Output, ShardEvent, Wish};
+use quorate_core::node::{Input, JoinError, Node, NodeEvent, Output, ShardEvent, TalkError, Wish};
 use quorate_core::storage::Seq;
 use quorate_core::time::Time;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::inbox::Inbox;
 use super::machine::{Due, Look, Machine, die};
-use super::send;
 use super::shard::ShardInput;
+use super::{HeardEvent, send};
 use crate::discovery::Discovery;
 use crate::peer::Peers;
 use crate::storage::Store;
@@ -24,6 +25,8 @@ use crate::trace;
 
 /// When to try a shard again that had no room.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+/// What a node says to the questions of users.
+const HEARD: &[u8] = b"null";
 
 /// What the control plane's thread is given.
 pub(super) enum ControlInput {
@@ -37,6 +40,10 @@ pub(super) enum ControlInput {
     Wish { wish: Wish, outcome: oneshot::Sender<Result<LayoutId, ChangeError>> },
     /// This node is to leave for good; who asked waits until that begins.
     Leave { outcome: oneshot::Sender<Result<LayoutId, ChangeError>> },
+    /// A user tells the cluster something, and waits for its stamp.
+    Fire { name: EventName, payload: Bytes, outcome: oneshot::Sender<Result<Stamp, TalkError>> },
+    /// A user asks members something, and waits for what they say.
+    Ask { asked: Asked, outcome: oneshot::Sender<Result<Answers, TalkError>> },
     /// The process stops; the goodbye has been handed to the network when `told` is.
     Stop { told: oneshot::Sender<()> },
     /// Somebody wants to see it.
@@ -52,6 +59,12 @@ pub(super) struct ControlMachine {
     undelivered: Vec<VecDeque<ShardEvent>>,
     introductions: HashMap<Token, oneshot::Sender<Result<NodeId, JoinError>>>,
     wishes: HashMap<Token, oneshot::Sender<Result<LayoutId, ChangeError>>>,
+    fired: HashMap<Token, oneshot::Sender<Result<Stamp, TalkError>>>,
+    asked: HashMap<Token, oneshot::Sender<Result<Answers, TalkError>>>,
+    /// Those who wait for what comes of a question.
+    questions: HashMap<QuestionId, oneshot::Sender<Result<Answers, TalkError>>>,
+    /// For whoever listens to events.
+    events: broadcast::Sender<HeardEvent>,
     next_token: u64,
     trace: trace::Membership,
     /// Told once the goodbye went out, which is when it was made durable.
@@ -66,18 +79,35 @@ impl ControlMachine {
         peers: Peers<Inbox>,
         discovery: Option<Discovery>,
         shards: Vec<mpsc::Sender<ShardInput>>,
+        events: broadcast::Sender<HeardEvent>,
         left: oneshot::Sender<()>,
     ) -> Self {
         let undelivered = shards.iter().map(|_| VecDeque::new()).collect();
         let trace = trace::Membership::new(node.id().clone());
-        let (introductions, wishes) = Default::default();
-        let (stopping, left) = (None, Some(left));
-        let next_token = 0;
-        Self { node, peers, discovery, shards, undelivered, introductions, wishes, next_token, trace, stopping, left }
+        let (introductions, wishes, fired, asked, questions) = Default::default();
+        let (next_token, stopping, left) = (0, None, Some(left));
+        Self {
+            node,
+            peers,
+            discovery,
+            shards,
+            undelivered,
+            introductions,
+            wishes,
+            fired,
+            asked,
+            questions,
+            events,
+            next_token,
+            trace,
+            stopping,
+            left,
+        }
     }
 
     fn step(&mut self, now: Time, input: Input) -> Due {
         let mut due = Due::default();
+        let mut put = Vec::new();
         for output in self.node.step(now, input) {
             match output {
                 Output::Send { to, envelope } => send(&self.peers, &to, &envelope),
@@ -100,6 +130,35 @@ impl ControlMachine {
                         let _ = waiting.send(result);
                     }
                 }
+                Output::Fired { token, result } => {
+                    if let Some(waiting) = self.fired.remove(&token) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(result);
+                    }
+                }
+                Output::Asked { token, result } => match (self.asked.remove(&token), result) {
+                    (Some(waiting), Ok(id)) => {
+                        self.questions.insert(id, waiting);
+                    }
+                    (Some(waiting), Err(error)) => {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(Err(error));
+                    }
+                    (None, _) => {}
+                },
+                Output::Heard(Heard::Event { event, is_late }) => {
+                    // Nobody may be listening.
+                    let _ = self.events.send(HeardEvent { event: event.into(), is_late });
+                }
+                Output::Heard(Heard::Question { from, id, .. }) => put.push((from, id)),
+                Output::Heard(Heard::Answers(answers)) => {
+                    if let Some(waiting) = self.questions.remove(&answers.id) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(Ok(answers));
+                    }
+                }
+                // What is said to questions here is short, and nobody waits for it.
+                Output::Answered { .. } => {}
                 Output::Left => {
                     if let Some(left) = self.left.take() {
                         // A process that stops already needs no reason to.
@@ -109,6 +168,12 @@ impl ControlMachine {
                 Output::Failed(error) => die(&error),
                 Output::Event(event) => self.trace.log(&event),
             }
+        }
+        for (asker, id) in put {
+            // No application is here that could say more than that the question has come.
+            let token = self.new_token();
+            let payload = Bytes::from_static(HEARD);
+            due.add(self.step(now, Input::Answer { token, asker, id, payload }));
         }
         if !self.deliver() {
             let soon = now + RETRY_INTERVAL;
@@ -157,6 +222,16 @@ impl Machine for ControlMachine {
                 let token = self.new_token();
                 self.wishes.insert(token, outcome);
                 self.step(now, Input::Leave { token })
+            }
+            ControlInput::Fire { name, payload, outcome } => {
+                let token = self.new_token();
+                self.fired.insert(token, outcome);
+                self.step(now, Input::Fire { token, name, payload })
+            }
+            ControlInput::Ask { asked, outcome } => {
+                let token = self.new_token();
+                self.asked.insert(token, outcome);
+                self.step(now, Input::Ask { token, asked })
             }
             ControlInput::Stop { told } => {
                 let due = self.step(now, Input::Stop);

@@ -32,7 +32,7 @@ pub(super) struct Due {
 
 impl Due {
     /// Adds what a later step left.
-    fn add(&mut self, later: Self) {
+    pub(super) fn add(&mut self, later: Self) {
         self.sync = later.sync.or(self.sync);
         self.wake = later.wake.or(self.wake);
     }

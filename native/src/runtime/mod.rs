@@ -14,18 +14,20 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use hyper::Request as HttpRequest;
 use quorate_core::error::RequestError;
+use quorate_core::gossip::{Answers, Asked, Stamp, UserEvent};
 use quorate_core::hash::{Position, Slice};
-use quorate_core::id::{Address, NodeId};
+use quorate_core::id::{Address, EventName, NodeId};
 use quorate_core::layout::{ChangeError, LayoutId};
 use quorate_core::message::Envelope;
-use quorate_core::node::{self, JoinError, Node, StartError, Wish};
+use quorate_core::node::{self, JoinError, Node, StartError, TalkError, Wish};
 use quorate_core::rng::Rng;
 use quorate_core::shard::{self as core_shard, Reply, Request, Shard};
 use quorate_core::storage::StorageError;
 use quorate_core::time::Time;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
 use self::clock::Clock;
@@ -41,6 +43,8 @@ use crate::storage::Store;
 const QUEUE_MAX: usize = 4_096;
 /// How long a machine may take to show itself. One that takes longer hangs, or is buried under work.
 const INSPECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Events that wait for one that listens; who is further behind is cut off.
+const EVENTS_WAITING_MAX: usize = 1_024;
 /// How long the network has to take the goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -60,6 +64,15 @@ pub enum RuntimeError {
 #[error("a thread of this node has not answered for {} s", INSPECTION_TIMEOUT.as_secs())]
 pub struct NoAnswer;
 
+/// An event that this node has heard.
+#[derive(Clone, Debug)]
+pub struct HeardEvent {
+    /// What happened.
+    pub event: Arc<UserEvent>,
+    /// Whether it was found by comparing with another node, and may have happened long before.
+    pub is_late: bool,
+}
+
 /// A node at work.
 pub struct Runtime {
     clock: Clock,
@@ -67,6 +80,8 @@ pub struct Runtime {
     peers: Peers<Inbox>,
     control: mpsc::Sender<ControlInput>,
     shards: Vec<mpsc::Sender<ShardInput>>,
+    /// What this node hears of events.
+    events: broadcast::Sender<HeardEvent>,
     /// Comes once the node has left its cluster for good; taken by whoever waits for it.
     left: Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -92,6 +107,7 @@ impl Runtime {
             address: settings.advertise.clone(),
             config: settings.core.clone(),
             seeds: settings.seeds.clone(),
+            wall: clock.wall(),
         };
         let node = Node::start(clock.now(), start, store.clone(), rng)?;
         let (control, control_inputs) = mpsc::channel(QUEUE_MAX);
@@ -103,10 +119,12 @@ impl Runtime {
             machine::spawn(format!("shard-{index}"), clock, store.clone(), machine, inputs)?;
         }
         let (leaves, left) = oneshot::channel();
-        let machine = ControlMachine::new(node, peers.clone(), Discovery::new(settings), shards.clone(), leaves);
+        let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
+        let discovery = Discovery::new(settings);
+        let machine = ControlMachine::new(node, peers.clone(), discovery, shards.clone(), events.clone(), leaves);
         machine::spawn("control".into(), clock, store.clone(), machine, control_inputs)?;
         let left = Mutex::new(Some(left));
-        Ok(Arc::new(Self { clock, store, peers, control, shards, left }))
+        Ok(Arc::new(Self { clock, store, peers, control, shards, events, left }))
     }
 
     /// Carries out a client's request.
@@ -150,6 +168,43 @@ impl Runtime {
         let (outcome, decided) = oneshot::channel();
         self.control.send(ControlInput::Leave { outcome }).await.ok()?;
         decided.await.ok()
+    }
+
+    /// Tells the whole cluster something, and says with which stamp.
+    ///
+    /// # Errors
+    /// [`TalkError`]; nothing if this node is stopping.
+    pub async fn fire(&self, name: EventName, payload: Bytes) -> Option<Result<Stamp, TalkError>> {
+        let (outcome, told) = oneshot::channel();
+        self.control.send(ControlInput::Fire { name, payload, outcome }).await.ok()?;
+        told.await.ok()
+    }
+
+    /// Asks members something, and waits for what they say.
+    ///
+    /// # Errors
+    /// [`TalkError`]; nothing if this node is stopping.
+    pub async fn ask(&self, asked: Asked) -> Option<Result<Answers, TalkError>> {
+        let (outcome, said) = oneshot::channel();
+        self.control.send(ControlInput::Ask { asked, outcome }).await.ok()?;
+        said.await.ok()
+    }
+
+    /// The events that this node remembers, by rising stamp, and from then on those that it hears; an event that is heard
+    /// just now may be among both. One that falls too far behind hears that it has.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] if the control plane's thread hangs.
+    pub async fn listen(&self) -> Result<(Vec<Arc<UserEvent>>, broadcast::Receiver<HeardEvent>), NoAnswer> {
+        let events = self.events.clone();
+        // On the thread that hears: nothing falls between the two.
+        self.node(move |node| (node.events().cloned().map(Arc::new).collect(), events.subscribe())).await
+    }
+
+    /// How many listen.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.events.receiver_count()
     }
 
     /// Waits until this node has left its cluster for good. For one who waits; others wait for ever.

@@ -37,6 +37,7 @@ impl Look {
             | MessageKind::Join
             | MessageKind::Life
             | MessageKind::Layout
+            | MessageKind::Talk
             | MessageKind::Collection => gossip(Glyph::Dot, false),
             MessageKind::Probe => gossip(Glyph::DotRing, false),
             MessageKind::ProbeAnswer => gossip(Glyph::DotRing, true),
