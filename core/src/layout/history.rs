@@ -305,13 +305,14 @@ impl History {
         true
     }
 
-    /// Moves every slice on as far as the trackers allow. Says whether any has moved.
-    pub fn advance(&mut self, replication: Replication) -> bool {
+    /// Moves every slice on as far as the trackers allow, but reads to no owner that is `awaited` and not synced: until then
+    /// the owners of before are as many as ever. Says whether any has moved.
+    pub fn advance(&mut self, replication: Replication, awaited: impl Fn(&NodeId) -> bool) -> bool {
         let newest = self.newest().id.version;
         let before = (self.reading, self.writing);
         for slice in Slice::all() {
             let index = place(slice);
-            if self.reading[index] < newest && self.is_synced(slice, replication) {
+            if self.reading[index] < newest && self.is_synced(slice, replication, &awaited) {
                 self.reading[index] = newest;
             }
             if self.writing[index] < newest && self.reading[index] == newest && self.is_fenced(slice, replication) {
@@ -321,12 +322,13 @@ impl History {
         (self.reading, self.writing) != before
     }
 
-    /// Whether reads under the newest layout find a quorum of synced owners on every arc.
-    fn is_synced(&self, slice: Slice, replication: Replication) -> bool {
+    /// Whether reads under the newest layout find a quorum of synced owners on every arc, and all that are awaited.
+    fn is_synced(&self, slice: Slice, replication: Replication, awaited: impl Fn(&NodeId) -> bool) -> bool {
         let needed = usize::from(replication.r.max(replication.w).get());
         self.newest().ring.arcs_of(slice).all(|(_, owners)| {
-            let synced = owners.iter().filter(|owner| self.says(owner, slice, |tracker| tracker.synced)).count();
-            synced >= needed.min(owners.len())
+            let (synced, behind): (Vec<&NodeId>, Vec<&NodeId>) =
+                owners.iter().partition(|owner| self.says(owner, slice, |tracker| tracker.synced));
+            synced.len() >= needed.min(owners.len()) && !behind.into_iter().any(&awaited)
         })
     }
 

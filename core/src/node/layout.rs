@@ -137,7 +137,10 @@ impl<S: Storage> Node<S> {
             self.standing.is_news |= news;
         }
         let before = self.rings.clone();
-        if self.history.advance(self.start.config.cluster.replication) {
+        let alive: Vec<NodeId> = self.living_others();
+        // Whoever is dead may never be synced; whoever lives will be, and reads wait for it.
+        let awaited = |node: &NodeId| *node == me || alive.binary_search(node).is_ok();
+        if self.history.advance(self.start.config.cluster.replication, awaited) {
             self.save_layout();
         }
         if self.standing.synced == u64::MAX {
@@ -274,6 +277,8 @@ impl<S: Storage> Node<S> {
         }
         if self.standing.compare_due <= now {
             self.standing.compare_due = now + COMPARE_INTERVAL;
+            // Somebody whom reads waited for may have died.
+            self.move_on();
             let others = self.living_others();
             if let Some(other) = self.rng.pick(&others).cloned() {
                 self.compare_layout(other);
