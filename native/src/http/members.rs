@@ -52,7 +52,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         .node(|node| {
             let layout = node.rings().layout();
             let members: BTreeMap<&NodeId, &Member> =
-                node.membership().members().map(|known| (&known.member.node, &known.member)).collect();
+                node.membership().members().map(|known| (&known.member.node, &*known.member)).collect();
             let unknown = layout.roles().filter(|(owner, _)| !members.contains_key(owner));
             let listed: Vec<Value> = members
                 .values()
