@@ -37,6 +37,9 @@ pub(super) struct Standing {
     is_news: bool,
     news_due: Time,
     compare_due: Time,
+    /// Whether this process was an owner, sure of its store: then it is told by a layout that excludes it to go. A process
+    /// that finds itself excluded when it starts comes back as a new one.
+    was_owner: bool,
     /// Owns nothing any more, and goes once it has handed over what it holds.
     pub(super) leaving: bool,
 }
@@ -52,6 +55,7 @@ impl Standing {
             is_news: false,
             news_due: now,
             compare_due: now,
+            was_owner: false,
             leaving: false,
         }
     }
@@ -210,7 +214,7 @@ impl<S: Storage> Node<S> {
     pub(super) fn note_exclusion(&mut self) {
         match self.exclusion() {
             // It runs, and others want it gone: it hands over what it holds, and goes.
-            Some(Farewell::Removed) if self.trial.is_sure() => {
+            Some(Farewell::Removed) if self.standing.was_owner => {
                 if !core::mem::replace(&mut self.standing.leaving, true) {
                     self.effects.event_as_cause(|| EventKind::Leaving);
                 }
@@ -228,7 +232,10 @@ impl<S: Storage> Node<S> {
 
     /// It was excluded while it was away: it comes back as a new store that happens to hold something.
     pub(super) fn return_if_excluded(&mut self) {
+        let role = self.layout().role(&self.start.node);
+        self.standing.was_owner |= self.trial.is_sure() && role.is_some_and(|role| role.store == self.actor());
         if self.exclusion().is_some() && !self.standing.leaving && self.trial.is_sure() {
+            self.standing.was_owner = false;
             self.on_forgotten("the layout has excluded this store while it was away");
         }
     }
