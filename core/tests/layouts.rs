@@ -72,7 +72,8 @@ fn owners_hold_exactly_what_they_own(world: &World, keys: u32) -> bool {
         let view = world.key_view(&key(number)).expect("there is a ring");
         let mut holders: Vec<&NodeId> = view.replicas.iter().map(|replica| &replica.node).collect();
         let mut owners: Vec<&NodeId> = view.primaries.iter().collect();
-        (holders.sort(), owners.sort());
+        holders.sort();
+        owners.sort();
         holders == owners
     })
 }

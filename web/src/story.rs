@@ -88,21 +88,12 @@ impl Story {
             EventKind::JoinedCluster { through, .. } => (format!("{node} joined through {through}"), Tone::Good),
             EventKind::JoinRefused { other, reason } => (format!("{node} and {other}: {reason}"), Tone::Bad),
             EventKind::MemberChanged { change } => return self.member(node, change),
-            EventKind::LayoutChanged { version, owners } => {
-                let is_news = *version > self.layout && *owners != self.owners;
-                self.layout = self.layout.max(*version);
-                if !is_news {
-                    return None;
-                }
-                self.owners = *owners;
-                (format!("the ring has {}", words::count(u64::from(*owners), "owner")), Tone::Plain)
-            }
-            EventKind::TwoLayouts { other, version } => {
-                (format!("{node} and {other} follow different layouts {version}: both were forced"), Tone::Bad)
-            }
-            EventKind::Leaving => (format!("{node} leaves, and hands over what it holds"), Tone::Plain),
-            EventKind::Left => (format!("{node} has left for good"), Tone::Plain),
-            EventKind::SlicePassed { .. } | EventKind::LeftoverDropped { .. } => return None,
+            EventKind::LayoutChanged { .. }
+            | EventKind::TwoLayouts { .. }
+            | EventKind::Leaving
+            | EventKind::Left
+            | EventKind::SlicePassed { .. }
+            | EventKind::LeftoverDropped { .. } => return self.ownership(node, &event.kind),
             EventKind::Replied { operation, key, error: None } => done(node, *operation, key),
             EventKind::Replied { operation, key, error: Some(code) } if code == "not_found" => {
                 (format!("{node} answered the {} of {key}: there is none", words::verb(*operation)), Tone::Plain)
@@ -152,6 +143,27 @@ impl Story {
             // Nodes that do not know each other yet refuse each other's first words: the joining tells the story.
             | EventKind::Rejected { .. } => return None,
         })
+    }
+
+    /// Who owns what. Data moves slice by slice, which nobody wants to read.
+    fn ownership(&mut self, node: &NodeId, kind: &EventKind) -> Option<(String, Tone)> {
+        match kind {
+            EventKind::LayoutChanged { version, owners } => {
+                let is_news = *version > self.layout && *owners != self.owners;
+                self.layout = self.layout.max(*version);
+                if !is_news {
+                    return None;
+                }
+                self.owners = *owners;
+                Some((format!("the ring has {}", words::count(u64::from(*owners), "owner")), Tone::Plain))
+            }
+            EventKind::TwoLayouts { other, version } => {
+                Some((format!("{node} and {other} follow different layouts {version}: both were forced"), Tone::Bad))
+            }
+            EventKind::Leaving => Some((format!("{node} leaves, and hands over what it holds"), Tone::Plain)),
+            EventKind::Left => Some((format!("{node} has left for good"), Tone::Plain)),
+            _ => None,
+        }
     }
 
     fn member(&mut self, observer: &NodeId, change: &Change) -> Option<(String, Tone)> {

@@ -233,22 +233,18 @@ impl<S: Storage> Shard<S> {
         result: Result<SealedStore, Refusal>,
     ) {
         let Some(round) = self.round_of(slice, request, Stage::Sealing) else { return };
-        match result {
-            Ok(store) => {
-                if !store.hints {
-                    round.sealed.insert(from.clone());
-                }
-                let done = store.floor.descends(&round.upto);
-                self.adopt_floor(slice, &store.floor);
-                self.bring_up(from, slice, &store.floor);
-                if done {
-                    // Another leader came first.
-                    self.collection.rounds.remove(&slice);
-                } else {
-                    self.compare_if_sealed(slice);
-                }
-            }
-            Err(_) => {}
+        let Ok(store) = result else { return };
+        if !store.hints {
+            round.sealed.insert(from.clone());
+        }
+        let done = store.floor.descends(&round.upto);
+        self.adopt_floor(slice, &store.floor);
+        self.bring_up(from, slice, &store.floor);
+        if done {
+            // Another leader came first.
+            self.collection.rounds.remove(&slice);
+        } else {
+            self.compare_if_sealed(slice);
         }
     }
 
