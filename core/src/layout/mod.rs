@@ -2,10 +2,10 @@
 //! Ownership outlives death: this module never knows who is alive.
 //!
 //! A **layout** names the owners and their shares. It is never changed: version *v*+1 follows version *v*, and is decided
-//! once, by a majority of the owners of *v* ([`decision`]). So two contents for one version do not exist, and a minority can
+//! once, by a majority of the owners of *v* (`decision`). So two contents for one version do not exist, and a minority can
 //! serve data but not change who owns it.
 //!
-//! While ownership passes from *v* to *v*+1 both are active. For each slice a node is at one of these points ([`history`]):
+//! While ownership passes from *v* to *v*+1 both are active. For each slice a node is at one of these points (`history`):
 //!
 //! 1. Reads ask the owners under *v*, writes need their quorum under *v* **and** under *v*+1.
 //! 2. Enough owners under *v*+1 are synced: reads ask them. Writes still need both.
