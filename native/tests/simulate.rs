@@ -31,7 +31,8 @@ fn seeds_that_keep_every_promise_end_with_a_hash_that_does_not_depend_on_threads
     let directory = tempfile::tempdir().expect("a directory");
     let ran = |threads| sim(directory.path(), &["--seed", "1", "--seeds", "3", "--threads", threads]);
     let alone = ran("1");
-    assert_eq!((alone.code, alone.err.as_str()), (Some(0), ""));
+    // How far it is, it says on a slow machine only.
+    assert_eq!(alone.code, Some(0), "{}", alone.err);
     assert!(alone.out.starts_with("seeds 1 to 3, safety\n"), "{}", alone.out);
     assert!(alone.last().starts_with("3 seeds from 1: every invariant held; hash "), "{}", alone.last());
     assert_eq!(ran("3").last(), alone.last());

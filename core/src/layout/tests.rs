@@ -96,7 +96,7 @@ fn decide(acceptors: u64, proposers: u64, seed: u64) -> Vec<Layout> {
             let question = proposals[proposer].question();
             flying.extend(base.owners().map(|voter| (voter.clone(), proposer, question.clone(), true)));
         }
-        if rng.chance(20_000) {
+        if rng.chance(2_000) {
             let round = proposals.iter().map(Proposal::round).max().unwrap_or(0) + rng.below(2);
             proposals[proposer] = begin(u64::try_from(proposer).expect("few"), round);
         }
