@@ -180,12 +180,7 @@ impl History {
     /// What routing needs.
     #[must_use]
     pub fn rings(&self) -> Arc<Rings> {
-        Arc::new(Rings {
-            id: self.newest().id,
-            chain: self.chain.clone(),
-            reading: self.reading,
-            writing: self.writing,
-        })
+        Rings::new(self.chain.clone(), self.reading, self.writing)
     }
 
     /// What others are told.

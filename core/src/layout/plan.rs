@@ -1,12 +1,12 @@
 //! What a change would move, worked out before anything moves. Changes nothing.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::Active;
-use crate::hash::{Position, Slice};
+use super::rings::cuts;
+use crate::hash::Slice;
 use crate::id::NodeId;
 
 /// What a change means for one node. Shares are parts of all copies of everything, in millionths.
@@ -54,7 +54,7 @@ impl Plan {
         let (mut copies_before, mut copies_after) = (0_u128, 0_u128);
         for slice in Slice::all() {
             let mut first = slice.first();
-            for last in cuts(before, after, slice) {
+            for last in cuts([before, after].into_iter(), slice) {
                 let width = u128::from(last.0 - first.0) + 1;
                 let old = before.ring.preference_list(last).primaries();
                 let new = after.ring.preference_list(last).primaries();
@@ -93,14 +93,4 @@ impl Plan {
         });
         Self { from: before.id.version, moves: moves.collect() }
     }
-}
-
-/// Where the parts of a slice end on which nobody's ownership differs, in their order.
-fn cuts(before: &Active, after: &Active, slice: Slice) -> Vec<Position> {
-    let mut cuts: Vec<Position> =
-        [before, after].into_iter().flat_map(|active| active.ring.arcs_of(slice)).map(|(last, _)| last).collect();
-    cuts.push(slice.last());
-    cuts.sort_unstable();
-    cuts.dedup();
-    cuts
 }

@@ -50,6 +50,8 @@ pub struct Rings {
     pub(super) reading: [u64; COUNT],
     /// For each slice the oldest version that writes need.
     pub(super) writing: [u64; COUNT],
+    /// Of everything above: asked for at every step of a node, so worked out once.
+    hash: u64,
 }
 
 impl core::fmt::Debug for Rings {
@@ -59,17 +61,22 @@ impl core::fmt::Debug for Rings {
 }
 
 impl Rings {
+    pub(super) fn new(chain: Vec<Arc<Active>>, reading: [u64; COUNT], writing: [u64; COUNT]) -> Arc<Self> {
+        let (first, newest) = (chain[0].id, chain[chain.len() - 1].id);
+        let mut hasher = StableHasher::new();
+        hasher.u64(newest.hash);
+        hasher.u64(newest.version);
+        hasher.u64(u64::from(newest.epoch));
+        reading.iter().chain(&writing).for_each(|version| hasher.u64(*version));
+        hasher.u64(first.version);
+        Arc::new(Self { id: newest, chain, reading, writing, hash: hasher.finish() })
+    }
+
     /// The rings of one layout that has no other beside it.
     #[must_use]
     pub fn settled(layout: Layout, cluster: &ClusterConfig) -> Arc<Self> {
         let version = layout.version();
-        let active = Active::new(layout, cluster);
-        Arc::new(Self {
-            id: active.id,
-            chain: alloc::vec![active],
-            reading: [version; COUNT],
-            writing: [version; COUNT],
-        })
+        Self::new(alloc::vec![Active::new(layout, cluster)], [version; COUNT], [version; COUNT])
     }
 
     /// The rings at the beginning of a change.
@@ -77,7 +84,7 @@ impl Rings {
     pub(crate) fn between(before: Layout, after: Layout, cluster: &ClusterConfig) -> Arc<Self> {
         let version = before.version();
         let chain = alloc::vec![Active::new(before, cluster), Active::new(after, cluster)];
-        Arc::new(Self { id: chain[1].id, chain, reading: [version; COUNT], writing: [version; COUNT] })
+        Self::new(chain, [version; COUNT], [version; COUNT])
     }
 
     /// The newest layout.
@@ -185,25 +192,23 @@ impl Rings {
     /// Where the parts of a slice end on which nobody's ownership differs, under all layouts that are known, in their order.
     #[must_use]
     pub fn cuts(&self, slice: Slice) -> Vec<Position> {
-        let mut cuts: Vec<Position> =
-            self.chain.iter().flat_map(|active| active.ring.arcs_of(slice)).map(|(last, _)| last).collect();
-        cuts.push(slice.last());
-        cuts.sort_unstable();
-        cuts.dedup();
-        cuts
+        cuts(self.chain.iter().map(|active| &**active), slice)
     }
 
     /// A hash of everything that routing depends on.
     #[must_use]
-    pub fn hash(&self) -> u64 {
-        let mut hasher = StableHasher::new();
-        hasher.u64(self.id.hash);
-        hasher.u64(self.id.version);
-        hasher.u64(u64::from(self.id.epoch));
-        self.reading.iter().chain(&self.writing).for_each(|version| hasher.u64(*version));
-        hasher.u64(self.chain[0].id.version);
-        hasher.finish()
+    pub const fn hash(&self) -> u64 {
+        self.hash
     }
+}
+
+/// Where the parts of a slice end on which nobody's ownership differs, under all of these layouts, in their order.
+pub(super) fn cuts<'a>(layouts: impl Iterator<Item = &'a Active>, slice: Slice) -> Vec<Position> {
+    let mut cuts: Vec<Position> = layouts.flat_map(|active| active.ring.arcs_of(slice)).map(|(last, _)| last).collect();
+    cuts.push(slice.last());
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
 }
 
 /// The place of a slice in a list of all.

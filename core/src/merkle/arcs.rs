@@ -17,19 +17,8 @@ impl Arcs {
     #[must_use]
     pub fn shared(ring: &Ring, slice: Slice, me: &NodeId) -> BTreeMap<NodeId, Self> {
         let mut shared: BTreeMap<NodeId, Self> = BTreeMap::new();
-        if ring.is_empty() {
-            return shared;
-        }
-        let tokens = ring.tokens();
-        let begin = tokens.partition_point(|token| token.position < slice.first());
-        let inside = tokens[begin..].iter().map(|token| token.position).take_while(|at| *at <= slice.last());
         let mut first = slice.first();
-        for last in inside.chain([slice.last()]) {
-            // Of tokens at one position the first one owns what lies before them.
-            if last < first {
-                continue;
-            }
-            let primaries = ring.preference_list(last).primaries();
+        for (last, primaries) in ring.arcs_of(slice) {
             if primaries.contains(me) {
                 for other in primaries.iter().filter(|node| *node != me) {
                     shared.entry(other.clone()).or_default().push(Span { first, last });

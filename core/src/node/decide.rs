@@ -57,8 +57,7 @@ pub enum Wish {
 /// A wish that waits for the owners.
 #[derive(Clone, Debug)]
 struct Waiting {
-    /// Nobody asks for an answer to what this node itself wants.
-    token: Option<Token>,
+    token: Token,
     wish: Wish,
     until: Time,
     /// What it came to, when it was last proposed.
@@ -111,7 +110,7 @@ impl Deciding {
 
 impl<S: Storage> Node<S> {
     /// An operator wants something of the layout.
-    pub(super) fn wish(&mut self, token: Option<Token>, wish: Wish) {
+    pub(super) fn wish(&mut self, token: Token, wish: Wish) {
         if self.identity.is_none() || self.layout().is_empty() {
             return self.answer_wish(token, Err(ChangeError::NoCluster));
         }
@@ -137,10 +136,8 @@ impl<S: Storage> Node<S> {
         Ok((next, Plan::new(self.history.newest(), &after)))
     }
 
-    fn answer_wish(&mut self, token: Option<Token>, result: Result<LayoutId, ChangeError>) {
-        if let Some(token) = token {
-            self.effects.push(Output::LayoutChanged { token, result });
-        }
+    fn answer_wish(&mut self, token: Token, result: Result<LayoutId, ChangeError>) {
+        self.effects.push(Output::LayoutChanged { token, result });
     }
 
     pub(super) fn decide_on_time(&mut self) {
@@ -374,15 +371,15 @@ impl<S: Storage> Node<S> {
         let node = self.start.node.clone();
         if self.standing.leaving {
             let id = self.rings.id;
-            return self.answer_wish(Some(token), Ok(id));
+            return self.answer_wish(token, Ok(id));
         }
         if self.identity.is_some() && !self.layout().is_owner(&node) {
             let id = self.rings.id;
-            self.answer_wish(Some(token), Ok(id));
+            self.answer_wish(token, Ok(id));
             return self.leave_now();
         }
         let changes = alloc::vec![Change::Remove { node, why: Farewell::Removed }];
-        self.wish(Some(token), Wish::Changes { base: None, changes });
+        self.wish(token, Wish::Changes { base: None, changes });
     }
 }
 

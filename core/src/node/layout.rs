@@ -136,7 +136,7 @@ impl<S: Storage> Node<S> {
     pub(super) fn move_on(&mut self) {
         let me = self.start.node.clone();
         let Standing { synced, moved, .. } = self.standing;
-        if self.layout().is_owner(&me) || self.history.active().any(|layout| layout.is_owner(&me)) {
+        if self.history.active().any(|layout| layout.is_owner(&me)) {
             let news = self.history.track(&me, synced, moved);
             self.standing.is_news |= news;
         }

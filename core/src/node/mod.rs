@@ -172,7 +172,7 @@ impl<S: Storage> Node<S> {
             Input::Durable { upto } => self.durable = self.durable.max(upto),
             Input::Shard(event) => self.on_shard(event.0),
             Input::Introduce { token, address } => self.introduce(token, address),
-            Input::Wish { token, wish } => self.wish(Some(token), wish),
+            Input::Wish { token, wish } => self.wish(token, wish),
             Input::Leave { token } => self.leave(token),
             Input::Fire { token, name, payload } => self.fire(token, name, payload),
             Input::Ask { token, asked } => self.ask_members(token, asked),

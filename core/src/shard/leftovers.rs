@@ -1,6 +1,7 @@
 //! What this store holds and the node owns no more. It is handed over to all owners, object by object, and dropped once each
-//! of them has said that it holds the same, durably, and nothing has changed since. Never drops what a request may still
-//! need: a slice is looked at once it has passed to the newest layout.
+//! of them has said that it holds the same, durably, and nothing has changed since. A node that is gone for good does not
+//! wait for the dead: for it a write quorum, and all owners that live, are enough. Never drops what a request may still need:
+//! a slice is looked at once it has passed to the newest layout.
 //!
 //! Owners are asked by digests of live versions, as in a comparison; only what differs is sent, and merged there. An owner
 //! that has merged an object durably holds it, or knows it to be superseded or dead.
@@ -9,7 +10,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::barrier::Then;
 use super::{Shard, rows};
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
@@ -161,8 +161,7 @@ impl<S: Storage> Shard<S> {
     fn renew_offer(&mut self, search: &mut Search) {
         let Some(offer) = &mut search.offer else { return };
         let Some(picture) = self.picture.clone() else { return };
-        self.next_request = self.next_request.wrapping_add(1);
-        offer.request = RequestId(self.next_request);
+        offer.request = self.new_request();
         for ((at, key), (sum, owners)) in &mut offer.objects {
             let Ok(set) = rows::load(&self.storage, key) else { continue };
             let now = rows::entry(key, &set);
@@ -170,7 +169,7 @@ impl<S: Storage> Shard<S> {
                 *sum = now;
                 *owners = picture.rings.ring().preference_list(*at).primaries().iter().cloned().collect();
             }
-            if picture.rings.layout().exclusion(&picture.me).is_some() {
+            if !self.stays() {
                 // Whoever is gone for good cannot wait for the dead; the living make up for them.
                 let living = owners.iter().filter(|node| !picture.down.contains(*node)).cloned().collect();
                 let all = picture.rings.ring().preference_list(*at).primaries();
@@ -205,11 +204,7 @@ impl<S: Storage> Shard<S> {
             Ok(differing)
         });
         let message = ShardMessage::LeftoversAnswer { request, result };
-        // What it says it holds must be durable.
-        match self.barrier.last() {
-            Some(seq) => self.barrier.wait(seq, self.effects.cause, Then::Send { to: from.clone(), slice, message }),
-            None => self.send(from.clone(), slice, message),
-        }
+        self.send_once_durable(from.clone(), slice, message);
     }
 
     /// What an owner says to an offer: it holds the same, but for these keys. Those it is sent.
