@@ -323,6 +323,23 @@ describe("the frame", () => {
       await page.waitForFunction(() => document.activeElement.id === "command-line");
     }));
 
+  for (const width of [700, 900, 1100, 1280, 1440]) {
+    test(`keeps everything in its column at ${width} pixels`, () =>
+      onPage({ viewport: { width, height: 800 } }, async (page) => {
+        const outside = await page.locator("main").evaluate((main) => {
+          const { left, right } = main.getBoundingClientRect();
+          const visible = [...main.querySelectorAll("*")].filter((element) => element.checkVisibility({ visibilityProperty: true }));
+          return visible
+            .filter((element) => {
+              const box = element.getBoundingClientRect();
+              return box.width > 0 && (box.left < left - 1 || box.right > right + 1);
+            })
+            .map((element) => element.outerHTML.slice(0, 80));
+        });
+        assert.deepEqual(outside, []);
+      }));
+  }
+
   test("shows one pane at a time on a phone, with places to press that fit a thumb", () =>
     onPage(PHONE, async (page) => {
       for (const [tab, shown] of [["Time", ".space-time"], ["Inspect", ".inspector"], ["Act", ".console"], ["Stage", ".stage"]]) {
