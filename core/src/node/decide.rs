@@ -115,7 +115,8 @@ impl<S: Storage> Node<S> {
             return self.answer_wish(token, Err(ChangeError::NoCluster));
         }
         if let Wish::Force { changes } = &wish {
-            let result = self.layout().forced(changes, &self.start.config.cluster).map(|layout| self.follow(layout));
+            let changes = self.beside_readmissions(changes);
+            let result = self.layout().forced(&changes, &self.start.config.cluster).map(|layout| self.follow(layout));
             return self.answer_wish(token, result);
         }
         if self.deciding.wishes.len() >= WISHES_MAX {
@@ -188,7 +189,10 @@ impl<S: Storage> Node<S> {
                 Wish::Changes { base: Some(planned), .. } if *planned != self.layout().version() => {
                     Err(ChangeError::Stale { planned: *planned, current: self.layout().version() })
                 }
-                Wish::Changes { changes, .. } | Wish::Force { changes } => self.layout().with(changes, &cluster),
+                Wish::Changes { changes, .. } | Wish::Force { changes } => {
+                    let alone = self.layout().with(changes, &cluster);
+                    alone.and_then(|_| self.layout().with(&self.beside_readmissions(changes), &cluster))
+                }
                 Wish::Revert => match self.history.revertible() {
                     Some(earlier) => self.layout().reverted_to(earlier, &cluster),
                     None => Err(ChangeError::NothingToRevert),
@@ -228,21 +232,32 @@ impl<S: Storage> Node<S> {
         *node == self.start.node || self.membership.member(node).is_some_and(|known| known.member.state == State::Alive)
     }
 
+    fn living_members(&self) -> impl Iterator<Item = &Member> {
+        self.membership.members().map(|known| &*known.member).filter(|member| member.state == State::Alive)
+    }
+
+    /// Owners with another store than the layout says: they may not vote until it names what they have.
+    fn readmissions(&self) -> impl Iterator<Item = Change> {
+        let changed =
+            |member: &&Member| self.layout().role(&member.node).is_some_and(|role| role.store != member.actor);
+        let readmit = |member: &Member| Change::Readmit { node: member.node.clone(), store: member.actor };
+        self.living_members().filter(changed).map(readmit)
+    }
+
+    /// Whatever is decided, all who wait to vote again are let in by it: after an owner has gone, those who remain might
+    /// be too few to do so.
+    fn beside_readmissions(&self, changes: &[Change]) -> Vec<Change> {
+        self.readmissions().chain(changes.iter().cloned()).collect()
+    }
+
     fn changes_for_members(&self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let alive = self.membership.members().map(|known| &known.member).filter(|member| member.state == State::Alive);
-        for member in alive {
+        let is_new = |member: &&Member| {
             let excluded = self.layout().exclusion(&member.node);
-            match self.layout().role(&member.node) {
-                Some(role) if role.store != member.actor => {
-                    changes.push(Change::Readmit { node: member.node.clone(), store: member.actor });
-                }
-                None if excluded.is_none_or(|excluded| excluded.store != member.actor) => {
-                    changes.push(Change::Admit { node: member.node.clone(), role: role_of(member) });
-                }
-                Some(_) | None => {}
-            }
-        }
+            !self.layout().is_owner(&member.node) && excluded.is_none_or(|excluded| excluded.store != member.actor)
+        };
+        let admit = |member: &Member| Change::Admit { node: member.node.clone(), role: role_of(member) };
+        let mut changes: Vec<Change> =
+            self.readmissions().chain(self.living_members().filter(is_new).map(admit)).collect();
         if let Some(evict_after) = self.start.config.evict_after {
             let now = self.effects.now;
             let gone = self.deciding.dead_since.iter().filter(|(_, since)| now.since(**since) >= evict_after);

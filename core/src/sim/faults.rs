@@ -127,7 +127,21 @@ impl World {
         if disk == DiskFate::RolledBack && !self.went_on_since_copied(host) {
             return false;
         }
-        self.may_lose(host, &Scope::Store)
+        let name = self.hosts[host].node.clone();
+        self.can_decide(|owner| *owner == name, |_| false) && self.may_lose(host, &Scope::Store)
+    }
+
+    /// Whether a majority of the owners would remember what they promised, if these had lost their disks and those were no
+    /// owners any more. Without one nothing is ever decided again, for nobody can tell what was; only an override helps.
+    fn can_decide(&mut self, loses: impl Fn(&NodeId) -> bool, goes: impl Fn(&NodeId) -> bool) -> bool {
+        let Some(rings) = self.checker.rings().cloned() else { return true };
+        self.hosts.iter_mut().for_each(|host| host.note_votes(rings.layout()));
+        let owners: Vec<&NodeId> = rings.layout().owners().filter(|owner| !goes(owner)).collect();
+        let remembers = |owner: &&&NodeId| {
+            let host = self.index(owner).map(|index| &self.hosts[index]);
+            !loses(owner) && host.is_some_and(|host| !host.forgot_votes)
+        };
+        2 * owners.iter().filter(remembers).count() > owners.len()
     }
 
     /// Whether everybody runs and has had time to hear that the node went on since its copy was made.
@@ -200,6 +214,15 @@ impl World {
             matches!(change, LayoutChange::Leave | LayoutChange::Remove { .. } | LayoutChange::Replace { .. });
         let moves = self.hosts[host].state == ProcessState::Running && !self.hosts[host].paused;
         if !moves || (shrinks && owners <= n.max(3)) {
+            return;
+        }
+        let own = self.hosts[host].node.clone();
+        let goes = |owner: &NodeId| match change {
+            LayoutChange::Leave => *owner == own,
+            LayoutChange::Remove { node } | LayoutChange::Replace { old: node, .. } => owner == node,
+            LayoutChange::Weigh { .. } | LayoutChange::Revert | LayoutChange::Force { .. } => false,
+        };
+        if shrinks && !self.can_decide(|_| false, goes) {
             return;
         }
         let changes = |changes: Vec<Change>| Wish::Changes { base: None, changes };

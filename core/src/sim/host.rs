@@ -13,6 +13,7 @@ use crate::config::{ClusterConfig, Config, Trace};
 use crate::event::Event;
 use crate::hash::Slice;
 use crate::id::{Address, NodeId, Token};
+use crate::layout::Layout;
 use crate::message::{Envelope, Message};
 use crate::node::{self, Node};
 use crate::rng::Rng;
@@ -153,6 +154,8 @@ pub(super) struct Host {
     pub(super) left: bool,
     /// Whether an old copy took the place of the disk since the last process ended.
     pub(super) restored: bool,
+    /// Whether its store was lost or is an old copy, and no layout has named it since: it may not vote.
+    pub(super) forgot_votes: bool,
     /// The wake-up that counts, of every part of the process.
     wakes: Vec<Option<Time>>,
     process: Option<Process>,
@@ -202,6 +205,7 @@ impl Host {
             slow_by: Duration::ZERO,
             left: false,
             restored: false,
+            forgot_votes: false,
             wakes: Vec::new(),
             process: None,
             spare: Vec::new(),
@@ -290,8 +294,19 @@ impl Host {
     }
 
     fn replace_disks(&mut self, memories: Vec<MemoryStore>) {
+        self.forgot_votes = true;
         self.disks = memories.into_iter().map(SimStore::of).collect();
         self.set_drive(self.drive.unreadable, self.drive.full);
+    }
+
+    /// A layout that names the store of a node that is sure of it lets it vote again.
+    pub(super) fn note_votes(&mut self, layout: &Layout) {
+        if let Some(node) = self.control()
+            && node.not_ready().is_none()
+            && layout.role(&self.node).is_some_and(|role| role.store == node.actor())
+        {
+            self.forgot_votes = false;
+        }
     }
 
     /// When the copy that is put aside was made.
