@@ -15,12 +15,15 @@ use crate::progress::Progress;
 use crate::workspace::Workspace;
 use crate::{command, page};
 
-/// The most ordinary seeds that it may take to find a bug.
+/// The most seeds that it may take to find a bug.
 const SEEDS_MAX: u64 = 1_000;
 /// Where the seeds begin, each time: the table is the same until the code changes.
 const FIRST_SEEDS: [u64; 5] = [1, 100_001, 200_001, 300_001, 400_001];
 /// The most steps that a minimized schedule may have.
 const STEPS_MAX: usize = 12;
+
+/// Bugs of the layout: they are looked for where operators change it about once a second.
+const OF_THE_LAYOUT: [&str; 4] = ["two_contents", "vote_after_loss", "fence_late", "drop_early"];
 
 /// How a bug was found from one first seed on.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,11 +60,12 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<()> 
 
 const HEAD: &str = "# Planted bugs, and how soon they are found
 
-Each bug of `core/src/planted.rs` was put in, and ordinary swarm seeds were run until a checker found it, from five first
-seeds. The schedule of one of them was then minimized. Written by `cargo xtask bugs`; do not edit.
+Each bug of `core/src/planted.rs` was put in, and seeds of the swarm were run until a checker found it, from five first seeds:
+ordinary ones, or, for bugs of the layout, those of `--reconfigure`. The schedule of one of them was then minimized. Written by
+`cargo xtask bugs`; do not edit.
 
-| bug | found as | seeds, median | seeds, most | steps after minimizing |
-| --- | --- | --- | --- | --- |
+| bug | swarm | found as | seeds, median | seeds, most | steps after minimizing |
+| --- | --- | --- | --- | --- | --- |
 ";
 
 /// The bugs, as their list in the core names them.
@@ -99,9 +103,15 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
+    /// What the swarm is told to be.
+    fn mode(&self) -> Option<&'static str> {
+        OF_THE_LAYOUT.contains(&self.bug.as_str()).then_some("--reconfigure")
+    }
+
     /// The bug's row of the table. What is not as it should be is added to the problems.
     fn row(&self, progress: &Progress, problems: &mut Vec<String>) -> Result<String> {
         let bug = &self.bug;
+        let swarm = self.mode().unwrap_or("ordinary");
         let mut catches = Vec::new();
         for first in FIRST_SEEDS {
             match self.catch(first)? {
@@ -114,7 +124,7 @@ impl Hunt<'_> {
         }
         catches.sort_by_key(|found| found.seeds);
         let Some(middle) = catches.get(catches.len() / 2) else {
-            return Ok(format!("| `{bug}` | never | more than {SEEDS_MAX} | more than {SEEDS_MAX} | |\n"));
+            return Ok(format!("| `{bug}` | {swarm} | never | more than {SEEDS_MAX} | more than {SEEDS_MAX} | |\n"));
         };
         let mut invariants: Vec<&str> = catches.iter().map(|found| found.invariant.as_str()).collect();
         invariants.sort_unstable();
@@ -129,7 +139,7 @@ impl Hunt<'_> {
         if steps.is_none_or(|steps| steps > STEPS_MAX) {
             problems.push(format!("{bug} at seed {} has more than {STEPS_MAX} steps left: {steps:?}", middle.seed));
         }
-        let mut row = format!("| `{bug}` | `{}` | {median} | {most} | ", invariants.join("`, `"));
+        let mut row = format!("| `{bug}` | {swarm} | `{}` | {median} | {most} | ", invariants.join("`, `"));
         match steps {
             Some(steps) => writeln!(row, "{steps} |")?,
             None => writeln!(row, "not minimized |")?,
@@ -164,7 +174,7 @@ impl Hunt<'_> {
 
     fn last_line(&self, arguments: &[&str]) -> Result<String> {
         let mut sim = Command::new(&self.binary);
-        sim.args(["sim", "--bug", &self.bug]).args(arguments).current_dir(self.directory()?);
+        sim.args(["sim", "--bug", &self.bug]).args(self.mode()).args(arguments).current_dir(self.directory()?);
         let output = sim.stdin(Stdio::null()).stderr(Stdio::null()).output().context("cannot start quorate sim")?;
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.lines().last().unwrap_or_default().to_owned())

@@ -21,6 +21,7 @@ const TRIAL_SEEDS: u64 = 20;
 /// How long CI runs seeds in each mode.
 const SAFETY_TIME: Duration = Duration::from_secs(45);
 const LIVENESS_TIME: Duration = Duration::from_secs(25);
+const RECONFIGURATION_TIME: Duration = Duration::from_secs(25);
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -48,12 +49,14 @@ fn build(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
     build_server(workspace, progress)
 }
 
-/// Fresh seeds for about a minute. Which, is printed: they can be run again.
+/// Fresh seeds for about a minute and a half. Which, is printed: they can be run again.
 pub(crate) fn slice(workspace: &Workspace, progress: &mut Progress) -> Result<Outcome> {
     build(workspace, progress)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is set before 1970")?;
     let mut first = now.as_secs();
-    for (mode, time) in [(None, SAFETY_TIME), (Some("--liveness"), LIVENESS_TIME)] {
+    let modes =
+        [(None, SAFETY_TIME), (Some("--liveness"), LIVENESS_TIME), (Some("--reconfigure"), RECONFIGURATION_TIME)];
+    for (mode, time) in modes {
         let began = Instant::now();
         run_seeds(workspace, mode, first, TRIAL_SEEDS)?;
         let count = seeds_within(time, began.elapsed());
