@@ -230,11 +230,13 @@ impl<S: Storage> Node<S> {
         (exclusion.store == self.actor()).then_some(exclusion.why)
     }
 
-    /// It was excluded while it was away: it comes back as a new store that happens to hold something.
+    /// It was excluded while it was away: it comes back as a new store that happens to hold something. Not before no active
+    /// layout names the store as it was: until then others may count on it for what they have still to pull.
     pub(super) fn return_if_excluded(&mut self) {
-        let role = self.layout().role(&self.start.node);
-        self.standing.was_owner |= self.trial.is_sure() && role.is_some_and(|role| role.store == self.actor());
-        if self.exclusion().is_some() && !self.standing.leaving && self.trial.is_sure() {
+        let names_me = |layout: &Layout| layout.role(&self.start.node).is_some_and(|role| role.store == self.actor());
+        let (is_owner, was_owner) = (names_me(self.layout()), self.history.active().any(names_me));
+        self.standing.was_owner |= self.trial.is_sure() && is_owner;
+        if self.exclusion().is_some() && !self.standing.leaving && self.trial.is_sure() && !was_owner {
             self.standing.was_owner = false;
             self.on_forgotten("the layout has excluded this store while it was away");
         }
