@@ -11,3 +11,4 @@ pub use command::{ClientArguments, ClientCommand, ClientError, run};
 pub(crate) use connection::Call;
 pub use events::EventsArguments;
 pub use ownership::{ChangeArguments, ChangeMode, LayoutCommand, OwnershipCommand};
+pub(crate) use table::render;
