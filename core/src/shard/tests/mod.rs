@@ -19,13 +19,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Input, Output, Quorum, Reply, Request, Shard, Start};
+use super::{Input, Operation, Output, Quorum, Reply, Request, Shard, Start};
 use crate::causality::ContextSecret;
 use crate::config::{ClusterConfig, Config, Strategies, Strategy};
 use crate::error::RequestError;
 use crate::event::{Event, EventKind};
 use crate::hash::{Position, Slice};
-use crate::id::{ActorId, ClusterId, Key, NodeId, Token};
+use crate::id::{ActorId, ClusterId, Key, NodeId, RequestKey, Token};
 use crate::layout::{Change, Layout, Rings, Role};
 use crate::message::{Envelope, Message, ShardMessage};
 use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, ToShard};
