@@ -6,6 +6,7 @@ mod nodes;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::config::Config;
 use quorate_core::gossip::{Answers, Asked, Audience, Heard, RefusedError, Reply};
 use quorate_core::id::{EventName, NodeId, Token};
 use quorate_core::limits;
@@ -146,9 +147,40 @@ fn what_may_not_be_told_or_asked_is_refused_with_the_reason() {
     assert!(matches!(nodes.asked.pop(), Some(Err(TalkError::Refused(RefusedError::Busy { .. })))));
 }
 
+/// What was told of members at a node, in the order of hearing.
+fn told_of_members(nodes: &Nodes, at: &str) -> Vec<String> {
+    let said = events(nodes, at, "quorate.member");
+    let short = |said: &String| {
+        let fields: Vec<&str> = said.split('"').collect();
+        let ["{", "node", ":", node, ",", "status", ":", status, ",", "incarnation", _] = fields[..] else {
+            panic!("{said}")
+        };
+        format!("{node} {status}")
+    };
+    said.iter().map(short).collect()
+}
+
+/// Waits until everything that is to be told was told, then says what these nodes have heard beyond what they had.
+fn told_since(nodes: &mut Nodes, at: &[&str], before: &[Vec<String>]) -> Vec<Vec<String>> {
+    nodes.run(SECONDS(60));
+    at.iter().zip(before).map(|(at, before)| told_of_members(nodes, at)[before.len()..].to_vec()).collect()
+}
+
+#[test]
+fn whoever_joins_is_told_once_at_every_node() {
+    let mut nodes = cluster();
+    nodes.run(SECONDS(30));
+    for at in NAMES {
+        let mut told = told_of_members(&nodes, at);
+        told.sort();
+        assert_eq!(told, ["a joined", "b joined", "c joined", "d joined"], "at {at}");
+    }
+}
+
 #[test]
 fn the_death_of_a_member_and_a_new_layout_are_told_once_for_the_whole_cluster() {
     let mut nodes = cluster();
+    nodes.run(SECONDS(30));
     let versions = |nodes: &Nodes, at: &str| {
         let mut versions = events(nodes, at, "quorate.layout");
         versions.sort();
@@ -157,12 +189,24 @@ fn the_death_of_a_member_and_a_new_layout_are_told_once_for_the_whole_cluster() 
     let told = versions(&nodes, "a");
     let version = nodes.nodes["a"].rings().id.version;
     assert_eq!(told.last(), Some(&format!(r#"{{"layout_version":{version},"owners":4}}"#)));
+    let rest = ["a", "b", "c"];
+    let before = rest.map(|at| told_of_members(&nodes, at));
     nodes.nodes.remove("d");
-    nodes.run(SECONDS(60));
-    for at in ["a", "b", "c"] {
-        assert_eq!(versions(&nodes, at), told, "at {at}");
-        let deaths = events(&nodes, at, "quorate.member");
-        let [death] = &deaths[..] else { panic!("{deaths:?} at {at}") };
-        assert!(death.starts_with(r#"{"node":"d","status":"dead","incarnation":"#), "{death}");
-    }
+    assert_eq!(told_since(&mut nodes, &rest, &before), [["d dead"]; 3]);
+    rest.iter().for_each(|at| assert_eq!(versions(&nodes, at), told, "at {at}"));
+}
+
+#[test]
+fn whoever_stops_and_comes_back_is_told_once_each_time() {
+    let mut nodes = cluster();
+    nodes.run(SECONDS(30));
+    let rest = ["a", "b", "d"];
+    let heard = |nodes: &Nodes| rest.map(|at| told_of_members(nodes, at));
+    let before = heard(&nodes);
+    nodes.step("c", Input::Stop);
+    let store = nodes.nodes.remove("c").expect("it ran").into_storage();
+    assert_eq!(told_since(&mut nodes, &rest, &before), [["c stopped"]; 3]);
+    let before = heard(&nodes);
+    nodes.begin_with("c", &["a"], Config::default(), store);
+    assert_eq!(told_since(&mut nodes, &rest, &before), [["c alive"]; 3]);
 }

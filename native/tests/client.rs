@@ -2,8 +2,13 @@
 
 mod support;
 
-use serde_json::Value;
-use support::{Cluster, Node, PATIENCE, free_port, quorate, run};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use serde_json::{Value, json};
+use support::{Cluster, Node, PATIENCE, eventually, free_port, quorate, run};
 
 /// What a command writes to standard output, or its last word on standard error and its exit code.
 fn ask(node: &Node, arguments: &[&str]) -> Result<String, (String, i32)> {
@@ -110,6 +115,61 @@ fn changes_are_planned_before_they_are_made_and_made_only_after_a_yes() {
     ] {
         let (message, code) = failed(&arguments);
         assert!(code == 2 && message.contains(part), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn events_are_shown_as_a_table_as_json_and_as_they_come() {
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    let shown = |arguments: &[&str]| ask(node, arguments).expect("it works");
+    let tell = |name: &str| {
+        assert_eq!(node.post("/gossip/event", &json!({ "name": name, "payload": { "at": 1 } })).status, 202);
+    };
+    tell("deploy");
+    eventually("the node has told of itself", PATIENCE, || shown(&["events"]).contains("quorate.member").then_some(()));
+    let table = shown(&["events"]);
+    assert!(table.starts_with("EVENT") && table.contains("deploy") && table.contains("{\"at\":1}"), "{table}");
+    assert!(table.contains("\"node\":\"node-1\",\"status\":\"joined\""), "{table}");
+    let json = shown(&["events", "--json", "--name", "deploy"]);
+    let event: Value = serde_json::from_str(&json).expect("one line of JSON");
+    assert_eq!((&event["name"], &event["node_id"]), (&json!("deploy"), &json!("node-1")));
+    assert_eq!(shown(&["events", "--name", "no such"]), "EVENT  TOLD BY  WHAT\n");
+    let (message, code) = ask(node, &["events", "--name", ""]).expect_err("no name");
+    assert!(code == 1 && message.contains("invalid_argument"), "{message}");
+
+    let mut following = Following::start(&mut quorate(&["events", "--follow", "--endpoint", &node.address()]));
+    following.wait_line("deploy");
+    tell("rollback");
+    following.wait_line("rollback");
+}
+
+/// A command that goes on until it is ended.
+struct Following {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Following {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = mpsc::channel();
+        // Ends with the command.
+        thread::spawn(move || output.lines().try_for_each(|line| sender.send(line.expect("text"))));
+        Self { child, lines }
+    }
+
+    /// Waits for a line that begins so.
+    fn wait_line(&mut self, begin: &str) {
+        while !self.lines.recv_timeout(PATIENCE).expect("a line in time").starts_with(begin) {}
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
     }
 }
 

@@ -75,14 +75,50 @@ fn an_event_told_at_one_node_is_heard_at_all_and_by_who_listens_later() {
 }
 
 #[test]
-fn a_death_and_the_layouts_are_told_by_the_nodes_themselves() {
+fn what_happens_to_members_and_the_layouts_are_told_by_the_nodes_themselves() {
     let mut cluster = Cluster::start(3, &[]);
     let mut layouts = Listener::new(&cluster.nodes[1], "?name=quorate.layout");
     while layouts.next()["payload"]["owners"] != 3 {}
     let mut members = Listener::new(&cluster.nodes[0], "?name=quorate.member");
+    let mut joined: Vec<Value> = (0..3).map(|_| members.next()["payload"].clone()).collect();
+    joined.sort_by_key(|payload| payload["node"].to_string());
+    for (number, payload) in (1..).zip(joined) {
+        let expected = (&json!(format!("node-{number}")), &json!("joined"));
+        assert_eq!((&payload["node"], &payload["status"]), expected);
+    }
+    let happened = |node: &str, status: &str| (json!(node), json!(status));
+    let mut next = || {
+        let payload = members.next()["payload"].clone();
+        (payload["node"].clone(), payload["status"].clone())
+    };
     cluster.nodes[2].kill();
-    let death = members.next();
-    assert_eq!((&death["payload"]["node"], &death["payload"]["status"]), (&json!("node-3"), &json!("dead")));
+    assert_eq!(next(), happened("node-3", "dead"));
+    let seeds = cluster.addresses();
+    cluster.nodes[2].start(&seeds);
+    assert_eq!(next(), happened("node-3", "alive"));
+    cluster.wait_whole();
+    assert_eq!(cluster.nodes[1].terminate().code(), Some(0));
+    assert_eq!(next(), happened("node-2", "stopped"));
+    cluster.nodes[1].start(&seeds);
+    assert_eq!(next(), happened("node-2", "alive"));
+    cluster.wait_whole();
+    assert_eq!(cluster.nodes[2].post("/gossip/leave", &json!({})).status, 202);
+    assert_eq!(next(), happened("node-3", "left"));
+    assert_eq!(cluster.nodes[2].wait_end_within(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn a_key_with_several_values_is_told_of_with_its_name() {
+    let cluster = Cluster::start(3, &[]);
+    let mut conflicts = Listener::new(&cluster.nodes[1], "?name=quorate.conflict");
+    let key = "user%3A%22quoted%22";
+    assert_eq!(cluster.nodes[0].write(key, &json!(0)).status, 200);
+    let context = cluster.nodes[0].read(key).context();
+    for (node, value) in cluster.nodes.iter().zip([1, 2]) {
+        assert_eq!(node.put(key, &json!({ "value": value, "context": context })).status, 200);
+    }
+    let told = json!({ "key": "user:\"quoted\"", "siblings": 2, "more": 0 });
+    assert_eq!(conflicts.next()["payload"], told);
 }
 
 #[test]

@@ -203,6 +203,8 @@ fn a_plan_moves_nothing_and_only_the_planned_version_is_changed() {
     change["base"] = plan["base"].clone();
     let applied = two.post("/api/v1/layout/apply", &change);
     assert_eq!((applied.status, &applied.json()["version"]), (200, &plan["version"]), "{}", applied.message());
+    // Both have agreed to it, and node-2 knows that; node-1 is told.
+    eventually("node-1 has heard of it", PATIENCE, || (layout(one)["version"] == plan["version"]).then_some(()));
     let after = wait_settled(one, &["node-1", "node-2"]);
     assert_eq!((&after["owners"][1]["weight"], &after["owners"][0]["zone"]), (&json!(3), &json!("a")));
 

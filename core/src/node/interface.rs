@@ -13,7 +13,7 @@ use crate::config::{ClusterConfig, Config};
 use crate::event::Event;
 use crate::gossip::{Asked, GossipError, Heard, QuestionId, Stamp};
 use crate::hash::Slice;
-use crate::id::{ActorId, Address, ClusterId, EventName, NodeId, Token};
+use crate::id::{ActorId, Address, ClusterId, EventName, Key, NodeId, Token};
 use crate::layout::{ChangeError, LayoutId, Rings};
 use crate::message::{AddressBookEntry, Envelope};
 use crate::storage::{Seq, StorageError};
@@ -209,6 +209,8 @@ pub(crate) enum FromShard {
     LayoutDiffers(NodeId),
     /// A peer did not answer in time.
     NoAnswer(NodeId),
+    /// A key of which this node is the first living owner has several values, and had fewer than two.
+    Conflict { key: Key, siblings: usize },
 }
 
 /// What every shard routes by: immutable, replaced as a whole.

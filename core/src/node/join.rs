@@ -84,6 +84,7 @@ impl<S: Storage> Node<S> {
         self.save_identity(identity);
         self.effects.event_as_cause(|| EventKind::Founded { cluster: identity.cluster });
         self.effects.push(Output::Shards(ShardEvent(ToShard::Founded(self.rings.id))));
+        self.tell_of_joining();
     }
 
     /// Comes back to a cluster of this node alone, under a new actor: what its store lacks does not exist.
@@ -228,6 +229,7 @@ impl<S: Storage> Node<S> {
         let (cluster, through) = (welcome.cluster, from.clone());
         self.effects.event_as_cause(|| EventKind::JoinedCluster { cluster, through });
         self.effects.push(Output::Shards(ShardEvent(ToShard::Entered)));
+        self.tell_of_joining();
     }
 
     pub(super) fn on_refused(&mut self, from: &NodeId, reason: String) {

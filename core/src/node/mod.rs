@@ -4,6 +4,7 @@
 //! Everything it tells others about itself (its incarnation, the layout it has acknowledged) is durable first: while a
 //! batch is not, everything that goes out waits behind it.
 
+mod announce;
 mod decide;
 mod interface;
 mod join;
@@ -17,6 +18,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use self::announce::Announcements;
 use self::decide::Deciding;
 pub use self::decide::Wish;
 pub(crate) use self::interface::{FromShard, Identity, ToShard};
@@ -26,7 +28,6 @@ use self::join::{Introduction, Joining};
 use self::layout::Standing;
 use self::life::{Lives, Trial};
 pub use self::rows::StartError;
-use self::talk::Announcements;
 pub use self::talk::TalkError;
 use crate::causality::ContextSecret;
 use crate::effects::{Effects, Outputs};
@@ -35,7 +36,7 @@ use crate::gossip::Gossip;
 use crate::hash::{SLICES, StableHasher};
 use crate::id::{ActorId, Address, ClusterId, NodeId};
 use crate::layout::{History, Layout, Progress, Rings};
-use crate::membership::{self, Change, Member, Membership, State};
+use crate::membership::{self, Change, ChangeKind, Member, Membership, State};
 use crate::message::{AddressBookEntry, Envelope, Message, NodeMessage};
 use crate::rng::Rng;
 use crate::storage::{Batch, Seq, Storage, StorageError};
@@ -240,6 +241,7 @@ impl<S: Storage> Node<S> {
             }
             FromShard::Forgotten { .. } => {}
             FromShard::LayoutDiffers(peer) => self.compare_layout(peer),
+            FromShard::Conflict { key, siblings } => self.tell_of_conflict(key, siblings),
             FromShard::NoAnswer(peer) => {
                 let mut effects = membership::Effects::default();
                 self.membership.note_failure(self.effects.now, &peer, &mut effects);
@@ -271,7 +273,14 @@ impl<S: Storage> Node<S> {
         if persist || !changes.is_empty() {
             self.save_members(persist);
         }
+        // Of somebody new only the newcomer tells: what came to pass before this node heard of it is no news.
+        let mut met = None;
         for change in changes {
+            if change.kind == ChangeKind::Joined {
+                met = Some(change.node.clone());
+            } else if met.as_ref() != Some(&change.node) {
+                self.tell_of_member(&change);
+            }
             self.note_change(change);
         }
         for (to, message) in sends {
@@ -287,7 +296,6 @@ impl<S: Storage> Node<S> {
             self.note_introduced(&member);
             self.hear_of_life(&member);
         }
-        self.tell_of_death(&change);
         self.effects.event(|| EventKind::MemberChanged { change });
     }
 

@@ -3,7 +3,9 @@
 //!
 //! A request that is not answered is sent again to the same node under the same name, and that node knows it again. A read
 //! that is late is handed to another owner too, and the first answer counts. A write is never handed to two nodes, for each
-//! would give it a dot, unless the client has named it: then the two are one write.
+//! would give it a dot, unless the client has named it: then the two are one write, and one that is not answered for a while
+//! is handed to another owner too. Whoever has not answered is asked last for a moment: until a crash is known to be one,
+//! clients that try again would come to the same silent node again.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -25,6 +27,8 @@ use crate::time::Time;
 
 /// Between two sendings of a request that was not answered.
 const FORWARD_RETRY: Duration = Duration::from_millis(500);
+/// For how long it is held against an owner that it has not answered.
+const SILENCE_REMEMBERED: Duration = Duration::from_secs(2);
 
 /// A request that was handed on.
 #[derive(Clone, Debug)]
@@ -56,13 +60,16 @@ impl<S: Storage> Shard<S> {
             Origin::Client(_) => 0,
             Origin::Peer { hops, .. } => hops,
         };
-        let target = next_owner(picture, &operation.request, &[]);
+        let target = self.next_owner(picture, &operation.request, &[]);
         let (Some(to), true) = (target, hops < limits::HOPS_MAX) else {
             let reason = String::from("no owner of the key can be reached");
             return self.end(id, Err(RequestError::NotReady { reason }));
         };
-        let patience = self.forward_latency.patience();
-        let hedge_at = (operation.request.kind() == OperationKind::Get).then(|| now + patience);
+        let hedge_at = match operation.request.kind() {
+            OperationKind::Get => Some(now + self.forward_latency.patience()),
+            // Two dots of one name are one write, but not for nothing: only where the first owner may have crashed.
+            OperationKind::Put | OperationKind::Delete => may_go_twice(&operation.request).then(|| now + FORWARD_RETRY),
+        };
         let forwarded = Forwarded {
             to: Vec::new(),
             tried: Vec::new(),
@@ -111,6 +118,7 @@ impl<S: Storage> Shard<S> {
             self.forward_latency.note(now.since(forwarded.sent_at));
         }
         forwarded.to.retain(|node| node != from);
+        self.silent.remove(from);
         match reply {
             // Somebody else may still do it.
             Err(error) if !forwarded.to.is_empty() => forwarded.failed = Some(error),
@@ -129,13 +137,15 @@ impl<S: Storage> Shard<S> {
             forwarded.retry_at = now + FORWARD_RETRY;
             for node in forwarded.to.clone() {
                 self.tell(FromShard::NoAnswer(node.clone()));
+                self.silent.insert(node.clone(), now + SILENCE_REMEMBERED);
                 self.send_forward(id, node);
             }
         }
         let operation = self.operations.get_mut(&id).expect("it is under way");
         let Stage::Forwarded(forwarded) = &mut operation.stage else { return };
         if forwarded.hedge_at.take_if(|at| *at <= now).is_some()
-            && let Some(to) = next_owner(&picture, &request, &forwarded.tried)
+            && let tried = forwarded.tried.clone()
+            && let Some(to) = self.next_owner(&picture, &request, &tried)
         {
             let (key, other) = (request.key, to.clone());
             self.effects.event(|| EventKind::Hedged { key, to: other });
@@ -154,7 +164,8 @@ impl<S: Storage> Shard<S> {
         forwarded.to = to;
         let Some(coordinator) = lost.into_iter().next().filter(|_| forwarded.to.is_empty()) else { return };
         let error = forwarded.failed.take().unwrap_or(RequestError::Timeout { coordinator });
-        match next_owner(&picture, &operation.request, &forwarded.tried).filter(|_| may_go_twice(&operation.request)) {
+        let (request, tried) = (operation.request.clone(), forwarded.tried.clone());
+        match self.next_owner(&picture, &request, &tried).filter(|_| may_go_twice(&request)) {
             Some(to) => self.forward_to(id, to),
             None => self.end(id, Err(error)),
         }
@@ -168,6 +179,14 @@ impl<S: Storage> Shard<S> {
         silent.iter().for_each(|node| self.tell(FromShard::NoAnswer(node.clone())));
         let coordinator = silent.into_iter().next().expect("it ends when nobody can answer any more");
         self.end(id, Err(error.unwrap_or(RequestError::Timeout { coordinator })));
+    }
+
+    /// The first owner that is not down and was not tried; one that was silent just now only if there is no other.
+    fn next_owner(&self, picture: &Picture, request: &Request, tried: &[NodeId]) -> Option<NodeId> {
+        let primaries = picture.rings.ring().preference_list(Position::of(&request.key)).primaries();
+        let mut able = primaries.iter().filter(|node| !picture.down.contains(*node) && !tried.contains(node));
+        let is_silent = |node: &NodeId| self.silent.get(node).is_some_and(|until| *until > self.effects.now);
+        able.clone().find(|node| !is_silent(node)).or_else(|| able.next()).cloned()
     }
 
     /// A request that another node handed on, or hands on again.
@@ -199,12 +218,6 @@ impl<S: Storage> Shard<S> {
         self.forwards.answered(to, request, &reply);
         self.send(to.clone(), slice, ShardMessage::ForwardAnswer { request, reply });
     }
-}
-
-/// The first owner that is not down and was not tried.
-fn next_owner(picture: &Picture, request: &Request, tried: &[NodeId]) -> Option<NodeId> {
-    let primaries = picture.rings.ring().preference_list(Position::of(&request.key)).primaries();
-    primaries.iter().find(|node| !picture.down.contains(*node) && !tried.contains(node)).cloned()
 }
 
 /// Whether two nodes may coordinate it.

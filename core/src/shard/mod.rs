@@ -175,6 +175,8 @@ pub struct Shard<S> {
     rounds: BTreeMap<RequestId, RequestId>,
     /// What other nodes handed on to this one.
     forwards: Forwards,
+    /// Owners that have not answered what was handed on to them, and until when that is held against them.
+    silent: BTreeMap<NodeId, Time>,
     replica_latency: Latency,
     forward_latency: Latency,
     hints: Hints,
@@ -220,6 +222,7 @@ impl<S: Storage> Shard<S> {
             operations: BTreeMap::new(),
             rounds: BTreeMap::new(),
             forwards: Forwards::default(),
+            silent: BTreeMap::new(),
             replica_latency: Latency::default(),
             forward_latency: Latency::default(),
             delivery: Delivery::new(now, &hints),

@@ -5,6 +5,7 @@ use super::barrier::Then;
 use super::mint::forgotten_dots;
 use super::{Shard, rows};
 use crate::causality::{Dot, SiblingSet};
+use crate::config::Strategy;
 use crate::event::EventKind;
 use crate::hash::{Position, Slice};
 use crate::id::{Key, NodeId, RequestId};
@@ -134,7 +135,23 @@ impl<S: Storage> Shard<S> {
         }
         merged.forget_requests(self.wall_now(), self.start.config.repair.request_memory);
         self.store(key, &before, &merged)?;
+        self.tell_of_conflict(key, &before, &merged);
         Ok(merged)
+    }
+
+    /// Where one value comes to stand beside another one, the key's first living owner has everybody told. What comes here
+    /// with all its values is an old story.
+    fn tell_of_conflict(&mut self, key: &Key, before: &SiblingSet, merged: &SiblingSet) {
+        if before.live().count() != 1 || merged.live().count() < 2 {
+            return;
+        }
+        let picture = self.picture.as_ref().expect("sets come after the picture");
+        let siblings = merged.values().len();
+        let primaries = picture.rings.ring().preference_list(Position::of(key)).primaries();
+        let teller = primaries.iter().find(|owner| !picture.down.contains(*owner));
+        if siblings > 1 && teller == Some(&self.start.node) && picture.config.strategies.of(key) == Strategy::Siblings {
+            self.tell(FromShard::Conflict { key: key.clone(), siblings });
+        }
     }
 
     /// Answers once everything that the answer shows or promises is durable: this node's own question included.

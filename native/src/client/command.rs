@@ -1,5 +1,5 @@
-//! `quorate get`, `put`, `delete`, `status`, `members` and `ring`: what each asks for and how the answer is shown. Changes of
-//! who owns what are in `ownership`.
+//! `quorate get`, `put`, `delete`, `status`, `members` and `ring`: what each asks for and how the answer is shown. Events are
+//! in `events`, changes of who owns what in `ownership`.
 
 use std::io::{self, Read as _};
 
@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::connection::{Answer, Call, ConnectionError};
+use super::events::{self, EventsArguments};
 use super::ownership::{self, OwnershipCommand};
 use super::table;
 use crate::config::Endpoint;
@@ -106,6 +107,8 @@ pub enum ClientCommand {
         #[command(flatten)]
         client: ClientArguments,
     },
+    /// What users and nodes have told the whole cluster: a death, a new layout, a key in conflict, a deployment.
+    Events(EventsArguments),
     /// Who owns what, and changes of it.
     #[command(flatten)]
     Ownership(OwnershipCommand),
@@ -175,6 +178,7 @@ pub async fn run(command: ClientCommand, out: &mut impl io::Write) -> Result<(),
             let query = key.map(|key| format!("?key={}", encoded(&key))).unwrap_or_default();
             show(Call::get(format!("/api/v1/ring{query}")), &client, out, ring_text).await?;
         }
+        ClientCommand::Events(arguments) => events::run(arguments, out).await?,
         ClientCommand::Ownership(command) => ownership::run(command, out).await?,
     }
     out.flush()?;
@@ -215,7 +219,7 @@ pub(super) fn accepted(answer: Answer) -> Result<Answer, ClientError> {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::header::HOST;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -72,36 +73,83 @@ impl Call {
 
     /// Sends it to the first endpoint that can be reached.
     pub(crate) async fn send(self, endpoints: &[Endpoint]) -> Result<Answer, ConnectionError> {
-        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for endpoint in endpoints {
-            let address = endpoint.0.as_str();
-            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.send_over(stream, address).await,
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        let tried: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.0.as_str()).collect();
-        Err(ConnectionError::Unreachable { tried: tried.join(", "), source: failure })
-    }
-
-    async fn send_over(self, stream: TcpStream, endpoint: &str) -> Result<Answer, ConnectionError> {
-        let broken = |source| ConnectionError::Broken { endpoint: endpoint.into(), source };
+        let (stream, endpoint) = connect(endpoints).await?;
         let answer = async {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-            tokio::spawn(connection);
-            let mut request = Request::builder().method(self.method).uri(self.target).header(HOST, endpoint);
-            for (name, value) in self.headers {
-                request = request.header(name, value);
-            }
-            let request = request.body(Body::from(self.body)).expect("targets are encoded and headers checked");
-            let response = sender.send_request(request).await?;
+            let response = self.send_over(stream, endpoint).await?;
             let status = response.status();
             Ok(Answer { status, body: response.into_body().collect().await?.to_bytes() })
         };
         match timeout(ANSWER_TIMEOUT, answer).await {
-            Ok(result) => result.map_err(broken),
+            Ok(result) => result.map_err(|source| ConnectionError::Broken { endpoint: endpoint.into(), source }),
             Err(_) => Err(ConnectionError::Timeout { endpoint: endpoint.into() }),
         }
     }
+
+    /// Sends it to the first endpoint that can be reached, and gives what comes back bit by bit, for as long as it comes.
+    pub(crate) async fn stream(self, endpoints: &[Endpoint]) -> Result<Streamed, ConnectionError> {
+        let (stream, endpoint) = connect(endpoints).await?;
+        match timeout(ANSWER_TIMEOUT, self.send_over(stream, endpoint)).await {
+            Ok(Ok(response)) => {
+                Ok(Streamed { status: response.status(), body: response.into_body(), endpoint: endpoint.into() })
+            }
+            Ok(Err(source)) => Err(ConnectionError::Broken { endpoint: endpoint.into(), source }),
+            Err(_) => Err(ConnectionError::Timeout { endpoint: endpoint.into() }),
+        }
+    }
+
+    async fn send_over(self, stream: TcpStream, endpoint: &str) -> hyper::Result<Response<Incoming>> {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(self.method).uri(self.target).header(HOST, endpoint);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Body::from(self.body)).expect("targets are encoded and headers checked");
+        sender.send_request(request).await
+    }
+}
+
+/// What comes back bit by bit.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    pub(crate) status: StatusCode,
+    body: Incoming,
+    endpoint: String,
+}
+
+impl Streamed {
+    /// The next bytes; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ConnectionError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|source| ConnectionError::Broken { endpoint: self.endpoint.clone(), source })?;
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All the rest.
+    pub(crate) async fn into_answer(mut self) -> Result<Answer, ConnectionError> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.next().await? {
+            body.extend_from_slice(&bytes);
+        }
+        Ok(Answer { status: self.status, body: body.into() })
+    }
+}
+
+/// A connection to the first endpoint that can be reached.
+async fn connect(endpoints: &[Endpoint]) -> Result<(TcpStream, &str), ConnectionError> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for endpoint in endpoints {
+        let address = endpoint.0.as_str();
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, address)),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    let tried: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.0.as_str()).collect();
+    Err(ConnectionError::Unreachable { tried: tried.join(", "), source: failure })
 }

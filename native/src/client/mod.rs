@@ -3,9 +3,12 @@
 
 mod command;
 mod connection;
+mod events;
 mod ownership;
 mod table;
 
 pub use command::{ClientArguments, ClientCommand, ClientError, run};
 pub(crate) use connection::Call;
+pub use events::EventsArguments;
 pub use ownership::{ChangeArguments, ChangeMode, LayoutCommand, OwnershipCommand};
+pub(crate) use table::render;

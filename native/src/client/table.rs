@@ -1,7 +1,7 @@
 //! Rows of text in columns as wide as they need to be. Knows nothing of what they say.
 
 /// The rows under a head, columns two spaces apart.
-pub(super) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let lines = || std::iter::once(head.iter().map(|cell| (*cell).to_owned()).collect()).chain(rows.iter().cloned());
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {

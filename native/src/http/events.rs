@@ -165,13 +165,17 @@ impl AnswerText {
     }
 }
 
-/// Streams the events that are remembered here, then those that come. Whoever reads too slowly is cut off.
+/// Streams the events that are remembered here, then, unless the client says `follow=false`, those that come. Whoever reads
+/// too slowly is cut off.
 pub(crate) async fn listen(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
-    let name = Query::of(request.uri())?.get("name").map(EventName::new).transpose()?;
+    let query = Query::of(request.uri())?;
+    let name = query.get("name").map(EventName::new).transpose()?;
+    let follow = query.flag("follow")?.unwrap_or(true);
     if app.runtime.listeners() >= LISTENERS_MAX {
         return Err(ApiError::overloaded());
     }
     let (remembered, live) = app.runtime.listen().await?;
+    let live = follow.then_some(live);
     let mut response = Response::new(Body::from_stream(lines(name, remembered, live)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -183,15 +187,19 @@ pub(crate) async fn listen(State(app): State<Arc<App>>, request: Request) -> Res
 fn lines(
     name: Option<EventName>,
     remembered: Vec<Arc<UserEvent>>,
-    live: broadcast::Receiver<HeardEvent>,
+    live: Option<broadcast::Receiver<HeardEvent>>,
 ) -> impl Stream<Item = Result<String, Infallible>> {
     let shown = remembered.iter().map(|event| event.stamp.clone()).collect();
-    let listener = Listener { name, shown, live };
-    let wanted: Vec<String> =
-        remembered.iter().filter(|event| listener.has_name(event)).map(|event| text(event, true)).collect();
+    let has_name = |event: &&Arc<UserEvent>| name.as_ref().is_none_or(|name| event.name == *name);
+    let wanted: Vec<String> = remembered.iter().filter(has_name).map(|event| text(event, true)).collect();
+    let listener = live.map(|live| Listener { name, shown, live });
     // A first line without meaning: who listens knows at once that it does.
     let first = stream::iter(std::iter::once(NOTHING.to_owned()).chain(wanted));
-    first.chain(stream::unfold(listener, Listener::next)).map(Ok)
+    let rest = async |listener: Option<Listener>| {
+        let (line, listener) = listener?.next().await?;
+        Some((line, Some(listener)))
+    };
+    first.chain(stream::unfold(listener, rest)).map(Ok)
 }
 
 /// One that listens.
@@ -277,7 +285,7 @@ mod tests {
     async fn what_is_remembered_comes_first_and_nothing_comes_twice() {
         let (sender, live) = broadcast::channel(8);
         let old = heard(1, "deploy", b"{\"a\":\r\n1}");
-        let lines = lines(Some(EventName::new("deploy").expect("a good name")), vec![old.event.clone()], live);
+        let lines = lines(Some(EventName::new("deploy").expect("a good name")), vec![old.event.clone()], Some(live));
         for event in [old, heard(2, "other", b"2"), heard(3, "deploy", b"\xff")] {
             sender.send(event).expect("somebody listens");
         }
@@ -291,7 +299,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_reads_too_slowly_is_cut_off_and_one_that_hears_nothing_is_not() {
         let (sender, live) = broadcast::channel(2);
-        let lines = lines(None, Vec::new(), live);
+        let lines = lines(None, Vec::new(), Some(live));
         tokio::pin!(lines);
         for _ in 0..3 {
             assert_eq!(lines.next().await, Some(Ok(NOTHING.to_owned())));

@@ -65,7 +65,8 @@ fn a_write_is_never_handed_to_two_owners() {
     let asked: BTreeSet<NodeId> =
         cluster.sent.iter().filter(|(_, _, message)| is_forward(message)).map(|(_, to, _)| to.clone()).collect();
     assert_eq!(asked, [node("a")].into());
-    // Nor when the owner is found to be down.
+    // Nor when the owner is found to be down, and its silence is forgotten.
+    cluster.run(3_000);
     let token = cluster.request("d", put(&key, "2"));
     cluster.down(&["a"]);
     assert_eq!(told(&cluster.replies[&token]), "timeout");
@@ -110,4 +111,48 @@ fn a_late_read_asks_a_fallback() {
     let took = cluster.now.since(begin).as_millis();
     assert!((500..600).contains(&took), "{took} ms: with too few answers to know better it is patient");
     assert!(cluster.count(|kind| matches!(kind, EventKind::Hedged { .. })) > 0);
+}
+
+fn named(key: &Key, value: &str) -> Request {
+    let mut request = put(key, value);
+    let Operation::Write { request_key, .. } = &mut request.operation else { unreachable!("it is a write") };
+    *request_key = Some(RequestKey(7));
+    request
+}
+
+#[test]
+fn a_write_with_a_name_goes_to_another_owner_when_the_first_is_silent() {
+    let (mut cluster, key) = start();
+    cluster.silent(&["a"]);
+    let token = cluster.request("d", named(&key, "1"));
+    cluster.run(450);
+    assert!(!cluster.replies.contains_key(&token));
+    cluster.run(400);
+    assert!(told(&cluster.replies[&token]).starts_with("1 by b, c"), "{}", told(&cluster.replies[&token]));
+    // The first owner was slow and not dead: the two are one write.
+    let (mut cluster, key) = start();
+    cluster.loses = |message| matches!(message, ShardMessage::ForwardAnswer { .. });
+    cluster.request("d", named(&key, "1"));
+    cluster.run(1_800);
+    assert!(cluster.sent.iter().any(|(_, to, message)| is_forward(message) && *to == node("b")));
+    cluster.loses = |_| false;
+    cluster.run(2_000);
+    ["a", "b", "c"].iter().for_each(|name| assert_eq!(cluster.holds(name, &key), ["1"], "at {name}"));
+}
+
+#[test]
+fn whoever_has_not_answered_is_asked_last_for_a_moment() {
+    let (mut cluster, key) = start();
+    cluster.silent(&["a"]);
+    cluster.request("d", put(&key, "1"));
+    cluster.run(600);
+    // Without a name it waits for its owner; the next one does not.
+    let token = cluster.request("d", put(&key, "2"));
+    cluster.run(400);
+    assert!(told(&cluster.replies[&token]).starts_with("2 by b, c"), "{}", told(&cluster.replies[&token]));
+    cluster.silent(&[]);
+    cluster.run(5_000);
+    cluster.sent.clear();
+    cluster.ask("d", put(&key, "3")).expect("it is written");
+    assert!(cluster.sent.iter().any(|(_, to, message)| is_forward(message) && *to == node("a")));
 }

@@ -3,6 +3,7 @@
 
 mod amnesia;
 mod collection;
+mod conflicts;
 mod forwarding;
 mod hints;
 mod quorum;
@@ -18,16 +19,16 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Input, Output, Quorum, Reply, Request, Shard, Start};
+use super::{Input, Operation, Output, Quorum, Reply, Request, Shard, Start};
 use crate::causality::ContextSecret;
-use crate::config::{ClusterConfig, Config};
+use crate::config::{ClusterConfig, Config, Strategies, Strategy};
 use crate::error::RequestError;
 use crate::event::{Event, EventKind};
 use crate::hash::{Position, Slice};
-use crate::id::{ActorId, ClusterId, Key, NodeId, Token};
+use crate::id::{ActorId, ClusterId, Key, NodeId, RequestKey, Token};
 use crate::layout::{Change, Layout, Rings, Role};
 use crate::message::{Envelope, Message, ShardMessage};
-use crate::node::{Picture, ShardEvent, ToShard};
+use crate::node::{FromShard, NodeEvent, Picture, ShardEvent, ToShard};
 use crate::storage::{Batch, MemoryStore, Page, PageLimit, Seq, Space, Storage, StorageError};
 use crate::time::{Time, WallTime};
 use crate::value::Value;
@@ -82,6 +83,8 @@ struct Cluster {
     replies: BTreeMap<Token, Reply>,
     events: Vec<Event>,
     sent: Vec<(NodeId, NodeId, ShardMessage)>,
+    /// Who told of which key that it has how many values.
+    conflicts: Vec<(NodeId, Key, usize)>,
 }
 
 fn node(name: &str) -> NodeId {
@@ -160,6 +163,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            conflicts: Vec::new(),
         };
         for name in names {
             cluster.start(name, Disk::default());
@@ -294,6 +298,9 @@ impl Cluster {
                     self.put(Item::Wake { node: me.clone() }, at.since(self.now));
                 }
                 Output::Event(event) => self.events.push(event),
+                Output::Control(NodeEvent(FromShard::Conflict { key, siblings })) => {
+                    self.conflicts.push((me.clone(), key, siblings));
+                }
                 Output::Control(_) => {}
                 Output::Failed(error) => panic!("the disk of {me} failed: {error}"),
             }
