@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use quorate_core::config::{Placement, Strategy};
 use quorate_core::id::{ClusterName, NodeId, Zone};
 
-use super::units::{Endpoint, Patience, Size, Span, parse_strategy, parse_tag};
+use super::units::{Endpoint, Origin, Patience, Size, Span, parse_strategy, parse_tag};
 use crate::discovery::DiscoveryService;
 
 /// When a write counts as written.
@@ -126,6 +126,12 @@ pub struct Options {
     /// Listen beyond this machine although nobody has to prove who they are
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
+    /// Pages of these origins may use this node as a program may; repeatable [default: none]
+    #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',')]
+    pub allow_origin: Option<Vec<Origin>>,
+    /// Pages that members of the cluster serve may write, too, and not only read
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub dashboard_write: Option<bool>,
     /// How log lines look; RUST_LOG says which there are [default: text]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
@@ -164,6 +170,8 @@ impl Options {
             shards: self.shards.or(weaker.shards),
             max_value_size: self.max_value_size.or(weaker.max_value_size),
             insecure: self.insecure.or(weaker.insecure),
+            allow_origin: self.allow_origin.or(weaker.allow_origin),
+            dashboard_write: self.dashboard_write.or(weaker.dashboard_write),
             log_format: self.log_format.or(weaker.log_format),
         }
     }

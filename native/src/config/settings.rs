@@ -10,7 +10,7 @@ use quorate_core::id::{Address, NodeId};
 use quorate_core::limits;
 
 use super::options::{LogFormat, Options, StorageKind};
-use super::units::Patience;
+use super::units::{Origin, Patience};
 use crate::discovery::DiscoveryService;
 
 /// What one node runs with.
@@ -36,6 +36,10 @@ pub struct Settings {
     pub storage: StorageKind,
     /// Data-plane threads, 1 to 64.
     pub shards: u8,
+    /// Pages from here may do what programs may.
+    pub allow_origins: Vec<Origin>,
+    /// Whether pages that members serve may write.
+    pub dashboard_write: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What the core is told.
@@ -119,6 +123,8 @@ impl Settings {
             data_dir: options.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(node_id.as_str())),
             storage: options.storage.unwrap_or(StorageKind::Lsm),
             shards: options.shards.unwrap_or_else(|| u8::try_from(cores).expect("at most 64")),
+            allow_origins: options.allow_origin.clone().unwrap_or_default(),
+            dashboard_write: options.dashboard_write.unwrap_or(false),
             log_format: options.log_format.unwrap_or(LogFormat::Text),
             core: core_config(options)?,
             node_id,

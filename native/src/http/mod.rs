@@ -1,6 +1,7 @@
 //! The HTTP interface of a node. It translates, bounds and refuses; what happens to data and members is decided in the
 //! core. Every failure has one form, `{"error": {..}}`, and no request may crash or hang the node.
 
+mod access;
 mod answer;
 mod body;
 mod change;
@@ -14,32 +15,31 @@ mod health;
 mod kv;
 mod layout;
 mod members;
+mod origin;
 mod page;
 mod query;
 mod risk;
+mod routes;
 mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use hyper::header::{HOST, ORIGIN};
-use hyper::{HeaderMap, Method};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
 use self::body::{BodyRoom, HeldBody};
 use self::error::ApiError;
+use self::origin::Origins;
+pub use self::routes::router;
 pub use self::server::Server;
 use crate::config::Settings;
 use crate::operations::OperationLog;
-use crate::peer::{self, UPGRADE};
+use crate::peer::UPGRADE;
 use crate::runtime::Runtime;
 
 /// What every request shares.
@@ -47,6 +47,7 @@ pub struct App {
     settings: Settings,
     runtime: Arc<Runtime>,
     operations: OperationLog,
+    origins: Origins,
     bodies: BodyRoom,
     stopping: AtomicBool,
     under_way: AtomicUsize,
@@ -63,6 +64,7 @@ impl App {
     #[must_use]
     pub fn new(settings: Settings, runtime: Arc<Runtime>, operations: OperationLog) -> Arc<Self> {
         Arc::new(Self {
+            origins: Origins::new(&settings),
             settings,
             runtime,
             operations,
@@ -132,71 +134,6 @@ impl Drop for UnderWay {
     }
 }
 
-/// All routes.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/api/v1/data/{*key}", get(data::get).put(data::put).delete(data::delete))
-        .route(data::PREFIX, get(data::get).put(data::put).delete(data::delete))
-        .route("/kv/set", post(kv::set))
-        .route("/kv/get", get(kv::get))
-        .route("/kv/delete", post(kv::delete).delete(kv::delete))
-        .route("/kv/stats", get(kv::stats))
-        .route("/gossip/status", get(gossip::status))
-        .route("/gossip/members", get(gossip::members))
-        .route("/gossip/rumors", get(gossip::rumors))
-        .route("/gossip/join", post(gossip::join))
-        .route("/gossip/leave", post(members::leave))
-        .route("/api/v1/layout", get(layout::show))
-        .route("/api/v1/layout/plan", post(layout::plan))
-        .route("/api/v1/layout/apply", post(layout::apply))
-        .route("/api/v1/layout/revert", post(layout::revert))
-        .route("/api/v1/layout/force", post(layout::force))
-        .route("/api/v1/cluster/members", get(members::list).post(members::change))
-        .route("/api/v1/cluster/health", get(health::gathered))
-        .route("/gossip/event", post(events::fire))
-        .route("/gossip/events", get(events::listen))
-        .route("/gossip/query", post(events::ask))
-        .route("/api/v1/status", get(cluster::status))
-        .route("/status", get(cluster::status))
-        .route("/api/v1/ring", get(cluster::ring))
-        .route("/api/v1/vector-clock", get(cluster::vector_clock))
-        .route("/ready", get(cluster::ready))
-        .route("/", get(page::document))
-        .route("/playground", get(page::document))
-        .layer(middleware::from_fn_with_state(app.clone(), admit))
-        // Probes and other nodes are let in while the node stops, too.
-        .route("/health", get(cluster::health))
-        .route(peer::PATH, get(peers))
-        .fallback(elsewhere)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
-}
-
-/// Refuses what may not come in, and counts the rest.
-async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.is_stopping() {
-        return ApiError::shutting_down().into_response();
-    }
-    if let Err(error) = check_origin(request.method(), request.headers()) {
-        return error.into_response();
-    }
-    let _under_way = UnderWay::begin(&app);
-    next.run(request).await
-}
-
-/// Pages of this server may read; no page may write, and pages from elsewhere may do nothing: whoever opens a page must
-/// not hand it the keys to the store behind his back.
-fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let text = origin.to_str().unwrap_or_default();
-    let authority = text.split_once("://").map(|(_, authority)| authority);
-    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
-    if authority.is_none() || authority != own {
-        return Err(ApiError::forbidden(format!("pages of {text} may not use this node")));
-    }
-    if method.is_safe() { Ok(()) } else { Err(ApiError::forbidden("pages may read from this node, not write to it")) }
-}
-
 /// Another node wants a connection.
 async fn peers(State(app): State<Arc<App>>, mut request: Request) -> Result<Response, ApiError> {
     if !app.settings.gossip {
@@ -211,38 +148,21 @@ async fn peers(State(app): State<Arc<App>>, mut request: Request) -> Result<Resp
 /// A file of the page, or nothing that is known.
 async fn elsewhere(request: Request) -> Response {
     let path = request.uri().path();
+    if path == data::PREFIX
+        && let Err(error) = query::key_in_path(request.uri(), data::PREFIX)
+    {
+        return error.into_response();
+    }
     match page::file(request.method(), path, request.headers()) {
         Some(response) => response,
         None => ApiError::not_found(format!("there is nothing at {path}")).into_response(),
     }
 }
 
-async fn method_not_allowed(request: Request) -> ApiError {
-    ApiError::method_not_allowed(request.method(), request.uri().path())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_of_this_server_may_read_and_no_other_page_anything() {
-        for (method, origin, allowed) in [
-            (Method::PUT, None, true),
-            (Method::GET, Some("http://127.0.0.1:8080"), true),
-            (Method::HEAD, Some("http://127.0.0.1:8080"), true),
-            (Method::POST, Some("http://127.0.0.1:8080"), false),
-            (Method::GET, Some("http://127.0.0.1:8081"), false),
-            (Method::GET, Some("http://example.org"), false),
-            (Method::POST, Some("null"), false),
-            (Method::GET, Some(""), false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, "127.0.0.1:8080".parse().expect("good"));
-            if let Some(origin) = origin {
-                headers.insert(ORIGIN, origin.parse().expect("good"));
-            }
-            assert_eq!(check_origin(&method, &headers).is_ok(), allowed, "{method} {origin:?}");
-        }
+async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match access::preflight(&app, &parts.method, &parts.headers).await {
+        Some(answer) => answer,
+        None => ApiError::method_not_allowed(&parts.method, parts.uri.path()).into_response(),
     }
 }
