@@ -18,4 +18,5 @@ pub mod runtime;
 pub mod serve;
 pub mod simulate;
 pub mod storage;
+pub mod tokens;
 mod trace;

@@ -16,6 +16,7 @@ use crate::http::{App, Server, router};
 use crate::operations::OperationLog;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::storage::{OpenError, Store};
+use crate::tokens::{Tokens, TokensError};
 
 /// How long requests under way may take when the node stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
@@ -38,6 +39,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nobody can prove who he is.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -67,6 +71,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let listen = settings.listen;
     // The signals count from the first moment: whoever starts a process may change his mind at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let tokens = settings.tokens_file.clone().map(Tokens::watch).transpose()?;
     let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(not_bound(listen))?;
     let second = match settings.kv_listen {
         Some(address) => Some(server.beside(address).await.map_err(not_bound(address))?),
@@ -82,7 +87,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
     let runtime = Runtime::start(&settings, store)?;
     tracing::info!("{} listens on http://{listen}, known to others as {}", settings.node_id, settings.advertise);
-    let app = App::new(settings, runtime.clone(), operations.clone());
+    let app = App::new(settings, runtime.clone(), operations.clone(), tokens);
     let (stop, stopped) = watch::channel(false);
     let router = router(app.clone());
     let serving = tokio::spawn(async move {

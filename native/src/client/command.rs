@@ -13,6 +13,7 @@ use super::connection::{Answer, Call, ConnectionError};
 use super::ownership::{self, OwnershipCommand};
 use super::table;
 use crate::config::Endpoint;
+use crate::tokens;
 
 /// Everything that may mean something in a path or a query.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -29,9 +30,24 @@ pub struct ClientArguments {
         default_value = "127.0.0.1:8080"
     )]
     pub(super) endpoint: Vec<Endpoint>,
+    /// What proves to the nodes who you are; better said in the environment, which other users of the machine do not see
+    #[arg(long, env = "QUORATE_TOKEN", hide_env_values = true, value_parser = parse_token)]
+    token: Option<String>,
     /// Show the whole answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+fn parse_token(text: &str) -> Result<String, String> {
+    tokens::check(text).map(|()| text.to_owned())
+}
+
+impl ClientArguments {
+    /// Sends a call to the first endpoint that can be reached.
+    pub(super) async fn send(&self, mut call: Call) -> Result<Answer, ConnectionError> {
+        call.headers.extend(self.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
+        call.send(&self.endpoint).await
+    }
 }
 
 /// What can be asked of a cluster.
@@ -151,7 +167,7 @@ pub async fn run(command: ClientCommand, out: &mut impl io::Write) -> Result<(),
         ClientCommand::Get { key, raw: true, r, client } => {
             let mut call = Call::get(data_target(&key, "r", r.as_deref()));
             call.headers.push(("accept", "application/octet-stream".into()));
-            let answer = accepted(call.send(&client.endpoint).await?)?;
+            let answer = accepted(client.send(call).await?)?;
             out.write_all(&answer.body)?;
         }
         ClientCommand::Get { key, raw: false, r, client } => {
@@ -188,7 +204,7 @@ async fn show(
     out: &mut impl io::Write,
     text: impl Fn(&Value) -> String,
 ) -> Result<(), ClientError> {
-    let answer = accepted(call.send(&client.endpoint).await?)?;
+    let answer = accepted(client.send(call).await?)?;
     if client.json {
         return print_json(&answer.body, out);
     }

@@ -123,6 +123,10 @@ pub struct Options {
     /// Largest value accepted, at most 16MiB [default: 1MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_value_size: Option<Size>,
+    /// Whoever asks must send one of the tokens in this file: a line for each, `read TOKEN`, `write TOKEN` or
+    /// `admin TOKEN`; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tokens_file: Option<PathBuf>,
     /// Listen beyond this machine although nobody has to prove who they are
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -169,6 +173,7 @@ impl Options {
             storage: self.storage.or(weaker.storage),
             shards: self.shards.or(weaker.shards),
             max_value_size: self.max_value_size.or(weaker.max_value_size),
+            tokens_file: self.tokens_file.or(weaker.tokens_file),
             insecure: self.insecure.or(weaker.insecure),
             allow_origin: self.allow_origin.or(weaker.allow_origin),
             dashboard_write: self.dashboard_write.or(weaker.dashboard_write),

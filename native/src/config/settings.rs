@@ -36,6 +36,8 @@ pub struct Settings {
     pub storage: StorageKind,
     /// Data-plane threads, 1 to 64.
     pub shards: u8,
+    /// Where the tokens are that clients must prove; none if they need not.
+    pub tokens_file: Option<PathBuf>,
     /// Pages from here may do what programs may.
     pub allow_origins: Vec<Origin>,
     /// Whether pages that members serve may write.
@@ -54,8 +56,8 @@ pub enum SettingsError {
     Core(#[from] ConfigError),
     /// Anybody could reach the node.
     #[error(
-        "--listen {0} would let anybody who reaches this machine read and write: add --insecure if that is meant, or \
-         listen on 127.0.0.1"
+        "--listen {0} would let anybody who reaches this machine read and write: add --tokens-file FILE, so that they must \
+         prove who they are, or --insecure if that is meant, or listen on 127.0.0.1"
     )]
     Exposed(IpAddr),
     /// There is nothing to tell peers.
@@ -94,7 +96,7 @@ impl Settings {
     pub fn new(options: Options) -> Result<Self, SettingsError> {
         let port = options.port.unwrap_or(8080);
         let ip = options.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        if !ip.is_loopback() && options.insecure != Some(true) {
+        if !ip.is_loopback() && options.tokens_file.is_none() && options.insecure != Some(true) {
             return Err(SettingsError::Exposed(ip));
         }
         let listen = SocketAddr::new(ip, port);
@@ -123,6 +125,7 @@ impl Settings {
             data_dir: options.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(node_id.as_str())),
             storage: options.storage.unwrap_or(StorageKind::Lsm),
             shards: options.shards.unwrap_or_else(|| u8::try_from(cores).expect("at most 64")),
+            tokens_file: options.tokens_file.clone(),
             allow_origins: options.allow_origin.clone().unwrap_or_default(),
             dashboard_write: options.dashboard_write.unwrap_or(false),
             log_format: options.log_format.unwrap_or(LogFormat::Text),
@@ -239,7 +242,14 @@ mod tests {
     #[test]
     fn listening_beyond_this_machine_must_be_meant() {
         let open = |options: &mut Options| options.listen = "0.0.0.0".parse().ok();
-        assert!(settings(open).expect_err("refused").contains("--insecure"));
+        let message = settings(open).expect_err("refused");
+        assert!(message.contains("--insecure") && message.contains("--tokens-file"), "{message}");
+        let guarded = settings(|options| {
+            open(options);
+            options.advertise = Some(endpoint("node-1:8080"));
+            options.tokens_file = Some("tokens".into());
+        });
+        assert_eq!(guarded.expect("good").tokens_file, Some("tokens".into()));
         let insecure = |options: &mut Options| {
             open(options);
             options.insecure = Some(true);

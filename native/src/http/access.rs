@@ -8,16 +8,18 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HeaderValue,
+    ORIGIN, VARY,
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
 use super::error::ApiError;
 use super::origin::Sender;
 use super::{App, UnderWay};
+use crate::tokens::{Role, Tokens};
 
 /// What a request needs to be let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Nothing, also while the node stops: it tells nothing that is not for everybody, or asks for proof itself.
     Anyone,
@@ -29,6 +31,18 @@ pub(crate) enum Access {
     Write,
     /// To change who belongs to the cluster, and who owns what.
     Admin,
+}
+
+impl Access {
+    /// The role that is needed where tokens are asked for; none where nobody needs one.
+    const fn role(self) -> Option<Role> {
+        match self {
+            Self::Anyone | Self::Public => None,
+            Self::Read => Some(Role::Read),
+            Self::Write => Some(Role::Write),
+            Self::Admin => Some(Role::Admin),
+        }
+    }
 }
 
 /// A gate in front of one operation.
@@ -53,7 +67,7 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
         Ok(sender) => sender,
         Err(error) => return error.into_response(),
     };
-    let mut response = match app.check_access(access, sender) {
+    let mut response = match app.check_access(access, sender, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -63,18 +77,44 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
 
 impl App {
     async fn known_sender(&self, headers: &HeaderMap) -> Result<Sender, ApiError> {
-        self.check_host(headers).await?;
+        // Where tokens are asked for any name will do: a page that came by a trick has none.
+        if self.tokens.is_none() {
+            self.check_host(headers).await?;
+        }
         self.sender(headers).await
     }
 
-    fn check_access(&self, access: Access, sender: Sender) -> Result<(), ApiError> {
-        if sender == Sender::MemberPage && access > Access::Read && !self.settings.dashboard_write {
+    fn check_access(&self, access: Access, sender: Sender, headers: &HeaderMap) -> Result<(), ApiError> {
+        let Some(needed) = access.role() else { return Ok(()) };
+        let role = self.tokens.as_deref().map(|tokens| shown_role(tokens, headers)).transpose()?;
+        if let Some(role) = role.filter(|role| *role < needed) {
+            return Err(ApiError::forbidden(format!(
+                "this needs a token with the role {needed}, and yours has the role {role}"
+            )));
+        }
+        let may_write = self.settings.dashboard_write || role == Some(Role::Admin);
+        if sender == Sender::MemberPage && needed > Role::Read && !may_write {
             return Err(ApiError::forbidden(
-                "pages may read from this node, not write to it: start it with --dashboard-write if they are meant to",
+                "pages may read from this node, not write to it: start it with --dashboard-write, or send a token with the \
+                 role admin",
             ));
         }
         Ok(())
     }
+}
+
+/// The role of the token that a request shows.
+fn shown_role(tokens: &Tokens, headers: &HeaderMap) -> Result<Role, ApiError> {
+    let how = "send the header Authorization: Bearer TOKEN (quorate: --token or QUORATE_TOKEN)";
+    let Some(shown) = headers.get(AUTHORIZATION) else {
+        return Err(ApiError::unauthenticated(format!("this node wants a token: {how}")));
+    };
+    let (scheme, token) = shown.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(ApiError::unauthenticated(format!("the header Authorization is not understood: {how}")));
+    }
+    let role = tokens.role(token.trim());
+    role.ok_or_else(|| ApiError::unauthenticated("this node does not know the token: ask its operator for one"))
 }
 
 /// Lets the browser hand the answer to the page that asked; there is none behind a request without an origin.

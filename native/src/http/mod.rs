@@ -41,6 +41,7 @@ use crate::config::Settings;
 use crate::operations::OperationLog;
 use crate::peer::UPGRADE;
 use crate::runtime::Runtime;
+use crate::tokens::Tokens;
 
 /// What every request shares.
 pub struct App {
@@ -48,6 +49,8 @@ pub struct App {
     runtime: Arc<Runtime>,
     operations: OperationLog,
     origins: Origins,
+    /// What clients may do; nothing if everybody may do everything.
+    tokens: Option<Arc<Tokens>>,
     bodies: BodyRoom,
     stopping: AtomicBool,
     under_way: AtomicUsize,
@@ -62,12 +65,18 @@ pub(crate) struct ConnectionPermit(Arc<OwnedSemaphorePermit>);
 impl App {
     /// What requests need.
     #[must_use]
-    pub fn new(settings: Settings, runtime: Arc<Runtime>, operations: OperationLog) -> Arc<Self> {
+    pub fn new(
+        settings: Settings,
+        runtime: Arc<Runtime>,
+        operations: OperationLog,
+        tokens: Option<Arc<Tokens>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             origins: Origins::new(&settings),
             settings,
             runtime,
             operations,
+            tokens,
             bodies: BodyRoom::new(),
             stopping: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
