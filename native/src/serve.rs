@@ -14,6 +14,7 @@ use crate::config::{Settings, StorageKind};
 use crate::descriptors;
 use crate::http::{App, Server, router};
 use crate::operations::OperationLog;
+use crate::peer::{Secret, SecretError};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::storage::{OpenError, Store};
 use crate::tokens::{Tokens, TokensError};
@@ -42,6 +43,9 @@ pub enum ServeError {
     /// Nobody can prove who he is.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// No node can prove that it belongs to the cluster.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -72,6 +76,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     // The signals count from the first moment: whoever starts a process may change his mind at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let tokens = settings.tokens_file.clone().map(Tokens::watch).transpose()?;
+    let secret = settings.peer_secret_file.as_deref().map(Secret::read).transpose()?;
     let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(not_bound(listen))?;
     let second = match settings.kv_listen {
         Some(address) => Some(server.beside(address).await.map_err(not_bound(address))?),
@@ -85,8 +90,14 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         StorageKind::Memory => Store::in_memory(),
     };
     let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
-    let runtime = Runtime::start(&settings, store)?;
+    let runtime = Runtime::start(&settings, secret, store)?;
     tracing::info!("{} listens on http://{listen}, known to others as {}", settings.node_id, settings.advertise);
+    if settings.anybody_may_join() {
+        tracing::warn!(
+            "whoever reaches {listen} can join the cluster as a node, and read and write everything: add --peer-secret-file \
+             FILE on every node"
+        );
+    }
     let app = App::new(settings, runtime.clone(), operations.clone(), tokens);
     let (stop, stopped) = watch::channel(false);
     let router = router(app.clone());

@@ -400,18 +400,18 @@ fn a_hostile_peer_is_cut_off_and_told_why_where_it_can_be() {
         stream.shutdown(std::net::Shutdown::Write).expect("shuts");
         let answer = String::from_utf8_lossy(&closed(stream)).into_owned();
         if first == framed(&[0, 9, 1, 2, 3]) {
-            assert!(answer.contains("version 9") && answer.contains("version 1"), "{answer}");
+            assert!(answer.contains("version 9") && answer.contains("version 2"), "{answer}");
         }
     }
-    // A good greeting (version 1; cluster, node, instance, address, lane), and then what no node says.
-    let mut hello = vec![0, 1];
+    // A good greeting (version 2; cluster, node, instance, address, lane, nonce, no secret), and then what no node says.
+    let mut hello = vec![0, 2];
     for text in ["quorate", "stranger"] {
         hello.push(u8::try_from(text.len()).expect("short"));
         hello.extend(text.as_bytes());
     }
     hello.push(7);
     hello.extend(b"\x0b127.0.0.1:1");
-    hello.push(0);
+    hello.extend([0; 34]);
     for message in [framed(&[255; 1_000]), u32::MAX.to_be_bytes().to_vec(), framed(&[0, 0, 0, 0])] {
         let mut stream = peer_connection(node.port);
         stream.write_all(&framed(&hello)).expect("writes");

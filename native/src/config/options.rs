@@ -127,6 +127,9 @@ pub struct Options {
     /// `admin TOKEN`; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
+    /// Only nodes that know the secret in this file are let in, and only they are talked to; the same on every node
+    #[arg(long, value_name = "FILE")]
+    pub peer_secret_file: Option<PathBuf>,
     /// Listen beyond this machine although nobody has to prove who they are
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -174,6 +177,7 @@ impl Options {
             shards: self.shards.or(weaker.shards),
             max_value_size: self.max_value_size.or(weaker.max_value_size),
             tokens_file: self.tokens_file.or(weaker.tokens_file),
+            peer_secret_file: self.peer_secret_file.or(weaker.peer_secret_file),
             insecure: self.insecure.or(weaker.insecure),
             allow_origin: self.allow_origin.or(weaker.allow_origin),
             dashboard_write: self.dashboard_write.or(weaker.dashboard_write),

@@ -38,6 +38,8 @@ pub struct Settings {
     pub shards: u8,
     /// Where the tokens are that clients must prove; none if they need not.
     pub tokens_file: Option<PathBuf>,
+    /// Where the secret is that other nodes must know; none if they need not.
+    pub peer_secret_file: Option<PathBuf>,
     /// Pages from here may do what programs may.
     pub allow_origins: Vec<Origin>,
     /// Whether pages that members serve may write.
@@ -126,6 +128,7 @@ impl Settings {
             storage: options.storage.unwrap_or(StorageKind::Lsm),
             shards: options.shards.unwrap_or_else(|| u8::try_from(cores).expect("at most 64")),
             tokens_file: options.tokens_file.clone(),
+            peer_secret_file: options.peer_secret_file.clone(),
             allow_origins: options.allow_origin.clone().unwrap_or_default(),
             dashboard_write: options.dashboard_write.unwrap_or(false),
             log_format: options.log_format.unwrap_or(LogFormat::Text),
@@ -138,6 +141,11 @@ impl Settings {
             discovery,
             gossip,
         })
+    }
+
+    /// Whether clients must show who they are and nodes need not, where strangers may reach this one.
+    pub(crate) fn anybody_may_join(&self) -> bool {
+        !self.listen.ip().is_loopback() && self.gossip && self.tokens_file.is_some() && self.peer_secret_file.is_none()
     }
 }
 

@@ -5,6 +5,7 @@ mod frame;
 mod handshake;
 mod inbound;
 mod link;
+mod secret;
 mod upgrade;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use tokio::net::TcpStream;
 
 pub use handshake::{Lane, PATH, UPGRADE};
 use link::{Link, Queued};
+pub use secret::{Secret, SecretError};
 pub use upgrade::upgrade;
 
 /// Most outgoing connections, used or not.
@@ -39,6 +41,8 @@ pub struct PeerIdentity {
     pub address: Address,
     /// Drawn at random at each start.
     pub instance: u64,
+    /// What every node of the cluster must know; nothing if none needs to.
+    pub secret: Option<Secret>,
 }
 
 /// Who takes what peers send.
@@ -72,6 +76,13 @@ impl<R> Clone for Peers<R> {
     }
 }
 
+/// What is wrong with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Complaint {
+    NotUnderstood,
+    NotProven,
+}
+
 struct Shared<R> {
     identity: PeerIdentity,
     receiver: R,
@@ -79,7 +90,7 @@ struct Shared<R> {
     /// Where members are reached.
     book: Mutex<HashMap<NodeId, Address>>,
     links: Mutex<HashMap<(Address, Lane), Link>>,
-    complained: Mutex<HashSet<NodeId>>,
+    complained: Mutex<HashSet<(NodeId, Complaint)>>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -193,12 +204,14 @@ impl<R> Shared<R> {
         }
     }
 
-    fn warn_once(&self, peer: &NodeId, reason: &str) {
+    fn warn_once(&self, peer: &NodeId, complaint: Complaint, reason: &str) {
         let mut complained = locked(&self.complained);
-        if complained.len() < COMPLAINTS_MAX && complained.insert(peer.clone()) {
-            tracing::warn!(
-                "{peer} sends what is not understood ({reason}); its connection was closed, and it is not said again"
-            );
+        if complained.len() < COMPLAINTS_MAX && complained.insert((peer.clone(), complaint)) {
+            let what = match complaint {
+                Complaint::NotUnderstood => "sends what is not understood",
+                Complaint::NotProven => "has not proven that it belongs to this cluster",
+            };
+            tracing::warn!("{peer} {what} ({reason}); its connection was closed, and it is not said again");
         }
     }
 }

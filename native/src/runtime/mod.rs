@@ -36,7 +36,7 @@ use self::inbox::Inbox;
 use self::shard::{ShardInput, ShardMachine};
 use crate::config::Settings;
 use crate::discovery::Discovery;
-use crate::peer::{self, Lane, PeerIdentity, Peers};
+use crate::peer::{self, Lane, PeerIdentity, Peers, Secret};
 use crate::storage::Store;
 
 /// Inputs that wait for one machine; beyond, peers wait and clients are refused.
@@ -91,7 +91,7 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RuntimeError`].
-    pub fn start(settings: &Settings, store: Store) -> Result<Arc<Self>, RuntimeError> {
+    pub fn start(settings: &Settings, secret: Option<Secret>, store: Store) -> Result<Arc<Self>, RuntimeError> {
         let clock = Clock::start();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -101,6 +101,7 @@ impl Runtime {
             cluster: settings.core.cluster.name.clone(),
             address: settings.advertise.clone(),
             instance: rng.u64(),
+            secret,
         };
         let start = node::Start {
             node: settings.node_id.clone(),
