@@ -18,5 +18,6 @@ pub mod runtime;
 pub mod serve;
 pub mod simulate;
 pub mod storage;
+pub mod tls;
 pub mod tokens;
 mod trace;

@@ -17,6 +17,7 @@ use crate::operations::OperationLog;
 use crate::peer::{Secret, SecretError};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::storage::{OpenError, Store};
+use crate::tls::{Tls, TlsError};
 use crate::tokens::{Tokens, TokensError};
 
 /// How long requests under way may take when the node stops.
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// No node can prove that it belongs to the cluster.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -77,7 +81,9 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let tokens = settings.tokens_file.clone().map(Tokens::watch).transpose()?;
     let secret = settings.peer_secret_file.as_deref().map(Secret::read).transpose()?;
-    let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(not_bound(listen))?;
+    let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
+    let peer_tls = tls.as_ref().and_then(Tls::client);
+    let server = Server::bind(listen, descriptors::raise_limit(), tls).await.map_err(not_bound(listen))?;
     let second = match settings.kv_listen {
         Some(address) => Some(server.beside(address).await.map_err(not_bound(address))?),
         None => None,
@@ -90,15 +96,16 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         StorageKind::Memory => Store::in_memory(),
     };
     let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
-    let runtime = Runtime::start(&settings, secret, store)?;
-    tracing::info!("{} listens on http://{listen}, known to others as {}", settings.node_id, settings.advertise);
+    let runtime = Runtime::start(&settings, secret, peer_tls.clone(), store)?;
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    tracing::info!("{} listens on {scheme}://{listen}, known to others as {}", settings.node_id, settings.advertise);
     if settings.anybody_may_join() {
         tracing::warn!(
             "whoever reaches {listen} can join the cluster as a node, and read and write everything: add --peer-secret-file \
              FILE on every node"
         );
     }
-    let app = App::new(settings, runtime.clone(), operations.clone(), tokens);
+    let app = App::new(settings, runtime.clone(), operations.clone(), tokens, peer_tls);
     let (stop, stopped) = watch::channel(false);
     let router = router(app.clone());
     let serving = tokio::spawn(async move {

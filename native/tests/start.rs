@@ -34,6 +34,7 @@ fn a_mistake_in_a_setting_is_named_with_what_would_be_right() {
         (vec!["serve", "--max-value-size", "17MiB"], vec![], vec!["--max-value-size", "16MiB"]),
         (vec!["serve", "--probe-timeout", "2s"], vec![], vec!["2s", "shorter than the probe interval"]),
         (vec!["serve", "--listen", "0.0.0.0"], vec![], vec!["--tokens-file", "--insecure", "127.0.0.1"]),
+        (vec!["serve", "--tls-cert", "a", "--tls-key", "b"], vec![], vec!["--tls-ca is missing"]),
         (vec!["serve", "--allow-origin", "shop.example.org"], vec![], vec!["--allow-origin", "https://"]),
         (vec!["serve", "--config", file], vec![], vec!["quorate.toml", "prot", "port"]),
         (vec!["serve", "--config", "/nowhere.toml"], vec![], vec!["/nowhere.toml"]),

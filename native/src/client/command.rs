@@ -2,6 +2,7 @@
 //! who owns what are in `ownership`.
 
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -13,6 +14,7 @@ use super::connection::{Answer, Call, ConnectionError};
 use super::ownership::{self, OwnershipCommand};
 use super::table;
 use crate::config::Endpoint;
+use crate::tls::{TlsClient, TlsError};
 use crate::tokens;
 
 /// Everything that may mean something in a path or a query.
@@ -33,6 +35,9 @@ pub struct ClientArguments {
     /// What proves to the nodes who you are; better said in the environment, which other users of the machine do not see
     #[arg(long, env = "QUORATE_TOKEN", hide_env_values = true, value_parser = parse_token)]
     token: Option<String>,
+    /// Speak TLS, and believe nodes with a certificate of this authority, a PEM file
+    #[arg(long, env = "QUORATE_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// Show the whole answer as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -44,9 +49,10 @@ fn parse_token(text: &str) -> Result<String, String> {
 
 impl ClientArguments {
     /// Sends a call to the first endpoint that can be reached.
-    pub(super) async fn send(&self, mut call: Call) -> Result<Answer, ConnectionError> {
+    pub(super) async fn send(&self, mut call: Call) -> Result<Answer, ClientError> {
+        let tls = self.tls_ca.as_deref().map(TlsClient::of_authority).transpose()?;
         call.headers.extend(self.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
-        call.send(&self.endpoint).await
+        Ok(call.send(&self.endpoint, tls.as_ref()).await?)
     }
 }
 
@@ -133,6 +139,9 @@ pub enum ClientError {
     /// There is no answer.
     #[error("{0}")]
     Connection(String),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The answer is no.
     #[error("{message} ({code})")]
     Refused {

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::Endpoint;
+use crate::tls::{self, TlsClient};
 
 /// How long connecting to one endpoint may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,6 +31,14 @@ pub(crate) enum ConnectionError {
         /// Every endpoint.
         tried: String,
         /// Why the last one could not.
+        source: io::Error,
+    },
+    /// Who answers is not to be believed; nothing was asked.
+    #[error("{endpoint} cannot be spoken to over TLS: {source}")]
+    Tls {
+        /// Which endpoint.
+        endpoint: String,
+        /// Why not.
         source: io::Error,
     },
     /// The connection broke, after the request may have had an effect.
@@ -71,12 +80,12 @@ impl Call {
     }
 
     /// Sends it to the first endpoint that can be reached.
-    pub(crate) async fn send(self, endpoints: &[Endpoint]) -> Result<Answer, ConnectionError> {
+    pub(crate) async fn send(self, endpoints: &[Endpoint], tls: Option<&TlsClient>) -> Result<Answer, ConnectionError> {
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for endpoint in endpoints {
             let address = endpoint.0.as_str();
             match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.send_over(stream, address).await,
+                Ok(Ok(stream)) => return self.send_over(stream, address, tls).await,
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
             }
@@ -85,7 +94,16 @@ impl Call {
         Err(ConnectionError::Unreachable { tried: tried.join(", "), source: failure })
     }
 
-    async fn send_over(self, stream: TcpStream, endpoint: &str) -> Result<Answer, ConnectionError> {
+    async fn send_over(
+        self,
+        stream: TcpStream,
+        endpoint: &str,
+        tls: Option<&TlsClient>,
+    ) -> Result<Answer, ConnectionError> {
+        let stream = match timeout(CONNECT_TIMEOUT, tls::over(tls, stream, endpoint)).await {
+            Ok(result) => result.map_err(|source| ConnectionError::Tls { endpoint: endpoint.into(), source })?,
+            Err(_) => return Err(ConnectionError::Timeout { endpoint: endpoint.into() }),
+        };
         let broken = |source| ConnectionError::Broken { endpoint: endpoint.into(), source };
         let answer = async {
             let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

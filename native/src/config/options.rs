@@ -123,6 +123,15 @@ pub struct Options {
     /// Largest value accepted, at most 16MiB [default: 1MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_value_size: Option<Size>,
+    /// Certificate of this node, PEM: clients and other nodes speak TLS with it from then on; needs --tls-key and --tls-ca
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of the certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authority of the cluster, PEM: whoever has a certificate of it is taken for a node
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Whoever asks must send one of the tokens in this file: a line for each, `read TOKEN`, `write TOKEN` or
     /// `admin TOKEN`; read again when it changes
     #[arg(long, value_name = "FILE")]
@@ -176,6 +185,9 @@ impl Options {
             storage: self.storage.or(weaker.storage),
             shards: self.shards.or(weaker.shards),
             max_value_size: self.max_value_size.or(weaker.max_value_size),
+            tls_cert: self.tls_cert.or(weaker.tls_cert),
+            tls_key: self.tls_key.or(weaker.tls_key),
+            tls_ca: self.tls_ca.or(weaker.tls_ca),
             tokens_file: self.tokens_file.or(weaker.tokens_file),
             peer_secret_file: self.peer_secret_file.or(weaker.peer_secret_file),
             insecure: self.insecure.or(weaker.insecure),

@@ -65,18 +65,18 @@ async fn view(app: &App, candidate: Candidate, authorization: Option<&str>) -> V
     let status = if candidate.node == app.settings.node_id {
         cluster::status_of(app).await.map_err(|error| error.to_string())
     } else if candidate.state.is_present() {
-        ask(&candidate.address, authorization).await
+        ask(app, &candidate.address, authorization).await
     } else {
         Err("it was not asked: it is believed dead".into())
     };
     View { candidate, status, took: begun.elapsed() }
 }
 
-async fn ask(address: &Address, authorization: Option<&str>) -> Result<Value, String> {
+async fn ask(app: &App, address: &Address, authorization: Option<&str>) -> Result<Value, String> {
     let endpoints = [Endpoint(address.clone())];
     let mut call = Call::get("/api/v1/status");
     call.headers.extend(authorization.map(|value| ("authorization", value.to_owned())));
-    let answer = timeout(PATIENCE, call.send(&endpoints)).await;
+    let answer = timeout(PATIENCE, call.send(&endpoints, app.tls.as_ref())).await;
     let answer = answer.map_err(|_| format!("it has not answered within {} s", PATIENCE.as_secs()))?;
     let answer = answer.map_err(|error| error.to_string())?;
     if !answer.status.is_success() {

@@ -41,6 +41,7 @@ use crate::config::Settings;
 use crate::operations::OperationLog;
 use crate::peer::UPGRADE;
 use crate::runtime::Runtime;
+use crate::tls::TlsClient;
 use crate::tokens::Tokens;
 
 /// What every request shares.
@@ -51,6 +52,8 @@ pub struct App {
     origins: Origins,
     /// What clients may do; nothing if everybody may do everything.
     tokens: Option<Arc<Tokens>>,
+    /// How other nodes are asked, if over TLS.
+    tls: Option<TlsClient>,
     bodies: BodyRoom,
     stopping: AtomicBool,
     under_way: AtomicUsize,
@@ -62,6 +65,10 @@ pub struct App {
 #[derive(Clone)]
 pub(crate) struct ConnectionPermit(Arc<OwnedSemaphorePermit>);
 
+/// Marks a request on a connection whose other side has shown a certificate of the cluster's authority.
+#[derive(Clone, Copy)]
+pub(crate) struct Certified;
+
 impl App {
     /// What requests need.
     #[must_use]
@@ -70,6 +77,7 @@ impl App {
         runtime: Arc<Runtime>,
         operations: OperationLog,
         tokens: Option<Arc<Tokens>>,
+        tls: Option<TlsClient>,
     ) -> Arc<Self> {
         Arc::new(Self {
             origins: Origins::new(&settings),
@@ -77,6 +85,7 @@ impl App {
             runtime,
             operations,
             tokens,
+            tls,
             bodies: BodyRoom::new(),
             stopping: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
@@ -147,6 +156,9 @@ impl Drop for UnderWay {
 async fn peers(State(app): State<Arc<App>>, mut request: Request) -> Result<Response, ApiError> {
     if !app.settings.gossip {
         return Err(ApiError::forbidden("this node was started with --gossip false and talks to nobody"));
+    }
+    if app.settings.tls.is_some() && request.extensions().get::<Certified>().is_none() {
+        return Err(ApiError::forbidden("only nodes with a certificate of this node's --tls-ca are let in"));
     }
     let permit = request.extensions_mut().remove::<ConnectionPermit>().map(|permit| permit.0);
     app.runtime

@@ -34,7 +34,7 @@ pub(crate) struct Origins {
 
 impl Origins {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let secure = false;
+        let secure = settings.tls.is_some();
         let ports = [Some(settings.listen), settings.kv_listen].into_iter().flatten().map(|address| address.port());
         let on_loopback = ports.flat_map(|port| loopback(secure, port));
         let own = Origin::of(secure, &settings.advertise).into_iter().chain(on_loopback).collect();

@@ -1,4 +1,4 @@
-//! The listener: accepts connections up to a limit and speaks HTTP/1.1 on them. Slow senders of headers are cut off. Knows
+//! The listener: accepts connections up to a limit and speaks HTTP/1.1 on them. Slow senders of headers are cut off, and with TLS those who do not speak it. Knows
 //! nothing of routes.
 
 use std::io;
@@ -16,7 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
-use super::ConnectionPermit;
+use super::{Certified, ConnectionPermit};
+use crate::tls::{Accepted, Tls};
 
 /// How long the head of a request may take, and how long a connection may stay without one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Tls>,
     connections: Arc<Semaphore>,
 }
 
@@ -35,9 +37,9 @@ impl Server {
     ///
     /// # Errors
     /// What the system says: the address is in use, or not of this machine.
-    pub async fn bind(address: SocketAddr, connections_max: usize) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, connections_max: usize, tls: Option<Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, connections: Arc::new(Semaphore::new(connections_max)) })
+        Ok(Self { listener, tls, connections: Arc::new(Semaphore::new(connections_max)) })
     }
 
     /// Binds another listener, whose connections count together with those of this one.
@@ -46,7 +48,7 @@ impl Server {
     /// As of the first one.
     pub async fn beside(&self, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, connections: self.connections.clone() })
+        Ok(Self { listener, tls: self.tls.clone(), connections: self.connections.clone() })
     }
 
     /// Accepts connections until `stop` says so, and then lets those that are open end after their current request.
@@ -60,7 +62,7 @@ impl Server {
             match accepted {
                 Ok((stream, _)) => {
                     let permit = ConnectionPermit(Arc::new(permit));
-                    tokio::spawn(serve(stream, router.clone(), permit, stop.clone()));
+                    tokio::spawn(greet(stream, self.tls.clone(), router.clone(), permit, stop.clone()));
                 }
                 Err(error) => {
                     tracing::debug!("a connection was not accepted: {error}");
@@ -77,15 +79,35 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn serve(stream: TcpStream, router: Router, permit: ConnectionPermit, mut stop: watch::Receiver<bool>) {
-    if let Err(error) = crate::peer::tune(&stream) {
-        tracing::debug!("a connection ended before it was served: {error}");
-        return;
+async fn greet(
+    stream: TcpStream,
+    tls: Option<Tls>,
+    router: Router,
+    permit: ConnectionPermit,
+    stop: watch::Receiver<bool>,
+) {
+    let agreed = async {
+        crate::peer::tune(&stream)?;
+        match tls {
+            Some(tls) => tls.accept(stream).await,
+            None => Ok(Accepted { stream: Box::new(stream), is_certified: false }),
+        }
+    };
+    match agreed.await {
+        Ok(accepted) => serve(accepted, router, permit, stop).await,
+        Err(error) => tracing::debug!("a connection ended before it was served: {error}"),
     }
+}
+
+async fn serve(accepted: Accepted, router: Router, permit: ConnectionPermit, mut stop: watch::Receiver<bool>) {
+    let Accepted { stream, is_certified } = accepted;
     let held = permit.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (mut router, mut request) = (router.clone(), request.map(axum::body::Body::new));
         request.extensions_mut().insert(permit.clone());
+        if is_certified {
+            request.extensions_mut().insert(Certified);
+        }
         async move { router.call(request).await }
     });
     let connection = http1::Builder::new()

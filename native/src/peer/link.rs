@@ -22,6 +22,7 @@ use super::frame::{self, FrameError, KEEPALIVE_INTERVAL};
 use super::handshake::{self, HELLO_BYTES_MAX, HandshakeError, Hello, Lane, Verdict};
 use super::secret::{Proof, Side};
 use super::{Receive, Shared};
+use crate::tls;
 
 /// Messages that wait for one connection; the next one is dropped.
 const QUEUE_MESSAGES_MAX: usize = 2_048;
@@ -118,6 +119,8 @@ impl Link {
 enum ConnectError {
     #[error("no connection: {0}")]
     Io(#[from] io::Error),
+    #[error("what answers there is no node of this cluster: {0}")]
+    Tls(io::Error),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
     #[error("what answers there is no node of quorate: {0}")]
@@ -190,6 +193,8 @@ impl<R: Receive> Task<R> {
     async fn connect(&self) -> Result<Open, ConnectError> {
         let stream = TcpStream::connect(self.address.as_str()).await?;
         super::tune(&stream)?;
+        let stream = tls::over(self.shared.identity.tls.as_ref(), stream, self.address.as_str()).await;
+        let stream = stream.map_err(ConnectError::Tls)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection.with_upgrades());
         let request = Request::get(handshake::PATH)
@@ -342,7 +347,11 @@ impl<R: Receive> Task<R> {
         }
         let text = error.to_string();
         if self.last_failure.as_ref() != Some(&text) {
-            tracing::debug!("{} ({:?}): {text}", self.address, self.lane);
+            match error {
+                // Whatever answers there is none of ours, or one of us is set up wrongly.
+                ConnectError::Tls(_) | ConnectError::NotUpgraded(_) => tracing::warn!("{}: {text}", self.address),
+                _ => tracing::debug!("{} ({:?}): {text}", self.address, self.lane),
+            }
             self.last_failure = Some(text);
         }
     }

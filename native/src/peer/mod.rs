@@ -20,6 +20,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::tls::TlsClient;
+
 pub use handshake::{Lane, PATH, UPGRADE};
 use link::{Link, Queued};
 pub use secret::{Secret, SecretError};
@@ -43,6 +45,8 @@ pub struct PeerIdentity {
     pub instance: u64,
     /// What every node of the cluster must know; nothing if none needs to.
     pub secret: Option<Secret>,
+    /// How connections are opened over TLS; nothing if they are not.
+    pub tls: Option<TlsClient>,
 }
 
 /// Who takes what peers send.

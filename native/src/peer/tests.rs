@@ -55,6 +55,7 @@ impl TestNode {
             address: address.clone(),
             instance: 1,
             secret: secret.map(|secret| Secret::new(secret.as_bytes())),
+            tls: None,
         };
         let (messages_in, messages) = mpsc::channel(1_000);
         let (refusals_in, refusals) = mpsc::channel(1_000);

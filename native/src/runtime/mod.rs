@@ -38,6 +38,7 @@ use crate::config::Settings;
 use crate::discovery::Discovery;
 use crate::peer::{self, Lane, PeerIdentity, Peers, Secret};
 use crate::storage::Store;
+use crate::tls::TlsClient;
 
 /// Inputs that wait for one machine; beyond, peers wait and clients are refused.
 const QUEUE_MAX: usize = 4_096;
@@ -91,7 +92,12 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RuntimeError`].
-    pub fn start(settings: &Settings, secret: Option<Secret>, store: Store) -> Result<Arc<Self>, RuntimeError> {
+    pub fn start(
+        settings: &Settings,
+        secret: Option<Secret>,
+        tls: Option<TlsClient>,
+        store: Store,
+    ) -> Result<Arc<Self>, RuntimeError> {
         let clock = Clock::start();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -102,6 +108,7 @@ impl Runtime {
             address: settings.advertise.clone(),
             instance: rng.u64(),
             secret,
+            tls,
         };
         let start = node::Start {
             node: settings.node_id.clone(),
