@@ -11,6 +11,7 @@ mod descriptors;
 pub mod discovery;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod operations;
 pub mod page;
 pub mod peer;

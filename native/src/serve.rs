@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
@@ -12,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::config::{Settings, StorageKind};
 use crate::descriptors;
-use crate::http::{App, Server, router};
+use crate::http::{App, Server, Trust, router};
+use crate::metrics::Metrics;
 use crate::operations::OperationLog;
 use crate::peer::{Secret, SecretError};
 use crate::runtime::{Runtime, RuntimeError};
@@ -96,7 +98,8 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         StorageKind::Memory => Store::in_memory(),
     };
     let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
-    let runtime = Runtime::start(&settings, secret, peer_tls.clone(), store)?;
+    let metrics = Arc::new(Metrics::new(store.fsync_meter()));
+    let runtime = Runtime::start(&settings, secret, peer_tls.clone(), store, &metrics)?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     tracing::info!("{} listens on {scheme}://{listen}, known to others as {}", settings.node_id, settings.advertise);
     if settings.anybody_may_join() {
@@ -105,7 +108,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
              FILE on every node"
         );
     }
-    let app = App::new(settings, runtime.clone(), operations.clone(), tokens, peer_tls);
+    let app = App::new(settings, runtime.clone(), operations.clone(), metrics, Trust { tokens, tls: peer_tls });
     let (stop, stopped) = watch::channel(false);
     let router = router(app.clone());
     let serving = tokio::spawn(async move {

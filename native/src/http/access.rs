@@ -50,24 +50,33 @@ impl Access {
 pub(crate) struct Gate {
     pub(crate) app: Arc<App>,
     pub(crate) access: Access,
+    /// The path of the route, for counting.
+    pub(crate) path: &'static str,
 }
 
 /// Refuses what may not come in, and counts the rest.
 pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let Gate { app, access } = gate;
-    if access == Access::Anyone {
+    let method = request.method().clone();
+    let response = pass(&gate, request, next).await;
+    gate.app.metrics.answered(method.as_str(), gate.path, response.status().as_u16());
+    response
+}
+
+async fn pass(gate: &Gate, request: Request, next: Next) -> Response {
+    let Gate { app, access, .. } = gate;
+    if *access == Access::Anyone {
         return next.run(request).await;
     }
     if app.is_stopping() {
         return ApiError::shutting_down().into_response();
     }
     let origin = request.headers().get(ORIGIN).cloned();
-    let _under_way = UnderWay::begin(&app);
+    let _under_way = UnderWay::begin(app);
     let sender = match app.known_sender(request.headers()).await {
         Ok(sender) => sender,
         Err(error) => return error.into_response(),
     };
-    let mut response = match app.check_access(access, sender, request.headers()) {
+    let mut response = match app.check_access(*access, sender, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -78,7 +87,7 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
 impl App {
     async fn known_sender(&self, headers: &HeaderMap) -> Result<Sender, ApiError> {
         // Where tokens are asked for any name will do: a page that came by a trick has none.
-        if self.tokens.is_none() {
+        if self.trust.tokens.is_none() {
             self.check_host(headers).await?;
         }
         self.sender(headers).await
@@ -86,7 +95,7 @@ impl App {
 
     fn check_access(&self, access: Access, sender: Sender, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(needed) = access.role() else { return Ok(()) };
-        let role = self.tokens.as_deref().map(|tokens| shown_role(tokens, headers)).transpose()?;
+        let role = self.trust.tokens.as_deref().map(|tokens| shown_role(tokens, headers)).transpose()?;
         if let Some(role) = role.filter(|role| *role < needed) {
             return Err(ApiError::forbidden(format!(
                 "this needs a token with the role {needed}, and yours has the role {role}"

@@ -76,7 +76,7 @@ async fn ask(app: &App, address: &Address, authorization: Option<&str>) -> Resul
     let endpoints = [Endpoint(address.clone())];
     let mut call = Call::get("/api/v1/status");
     call.headers.extend(authorization.map(|value| ("authorization", value.to_owned())));
-    let answer = timeout(PATIENCE, call.send(&endpoints, app.tls.as_ref())).await;
+    let answer = timeout(PATIENCE, call.send(&endpoints, app.trust.tls.as_ref())).await;
     let answer = answer.map_err(|_| format!("it has not answered within {} s", PATIENCE.as_secs()))?;
     let answer = answer.map_err(|error| error.to_string())?;
     if !answer.status.is_success() {

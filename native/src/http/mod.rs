@@ -15,6 +15,7 @@ mod health;
 mod kv;
 mod layout;
 mod members;
+mod metrics;
 mod origin;
 mod page;
 mod query;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
 use self::body::{BodyRoom, HeldBody};
@@ -38,6 +39,7 @@ use self::origin::Origins;
 pub use self::routes::router;
 pub use self::server::Server;
 use crate::config::Settings;
+use crate::metrics::Metrics;
 use crate::operations::OperationLog;
 use crate::peer::UPGRADE;
 use crate::runtime::Runtime;
@@ -50,15 +52,24 @@ pub struct App {
     runtime: Arc<Runtime>,
     operations: OperationLog,
     origins: Origins,
-    /// What clients may do; nothing if everybody may do everything.
-    tokens: Option<Arc<Tokens>>,
-    /// How other nodes are asked, if over TLS.
-    tls: Option<TlsClient>,
+    trust: Trust,
+    metrics: Arc<Metrics>,
+    /// Held by whoever gathers the metrics.
+    scraping: Mutex<()>,
     bodies: BodyRoom,
     stopping: AtomicBool,
     under_way: AtomicUsize,
     /// A request has ended.
     ended: Notify,
+}
+
+/// Whom this node believes, and how others believe it.
+#[derive(Debug, Default)]
+pub struct Trust {
+    /// What clients may do; nothing if everybody may do everything.
+    pub tokens: Option<Arc<Tokens>>,
+    /// How other nodes are asked over TLS; nothing if they are asked without.
+    pub tls: Option<TlsClient>,
 }
 
 /// The place of a connection among all: held as long as it is open.
@@ -76,16 +87,17 @@ impl App {
         settings: Settings,
         runtime: Arc<Runtime>,
         operations: OperationLog,
-        tokens: Option<Arc<Tokens>>,
-        tls: Option<TlsClient>,
+        metrics: Arc<Metrics>,
+        trust: Trust,
     ) -> Arc<Self> {
         Arc::new(Self {
             origins: Origins::new(&settings),
             settings,
             runtime,
             operations,
-            tokens,
-            tls,
+            trust,
+            metrics,
+            scraping: Mutex::default(),
             bodies: BodyRoom::new(),
             stopping: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),

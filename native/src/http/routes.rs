@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::access::{self, Access, Gate};
-use super::{App, cluster, data, events, gossip, health, kv, layout, members, page};
+use super::{App, cluster, data, events, gossip, health, kv, layout, members, metrics, page};
 use crate::peer;
 
 /// One method of one path.
@@ -58,6 +58,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     operation("/gossip/query", Access::Write, || post(events::ask)),
     operation("/health", Access::Anyone, || get(cluster::health)),
     operation("/ready", Access::Anyone, || get(cluster::ready)),
+    operation("/metrics", Access::Read, || get(metrics::metrics)),
     operation("/", Access::Public, || get(page::document)),
     operation("/playground", Access::Public, || get(page::document)),
     operation(peer::PATH, Access::Anyone, || get(super::peers)),
@@ -66,7 +67,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
     let add = |router: Router<Arc<App>>, operation: &Operation| {
-        let gate = Gate { app: app.clone(), access: operation.access };
+        let gate = Gate { app: app.clone(), access: operation.access, path: operation.path };
         let admit = middleware::from_fn_with_state(gate, access::admit);
         router.route(operation.path, (operation.handler)().route_layer(admit))
     };
