@@ -352,6 +352,63 @@ fn what_is_not_there_is_said_in_the_form_of_all_errors() {
 }
 
 #[test]
+fn the_interface_describes_itself_and_leaves_no_route_out() {
+    let alone = Alone::start(&[]);
+    let node = &alone.node;
+    let answer = node.get("/openapi.json");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let document = answer.json();
+    assert_eq!((&document["openapi"], &document["info"]["title"]), (&json!("3.1.0"), &json!("Quorate")));
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, operations) in paths {
+        // The router itself says which methods a path has.
+        let routed = node.request("OPTIONS", &path.replace("{key}", "k"), &[], b"");
+        refused(&routed, 405, "method_not_allowed");
+        let methods = routed.header("allow").expect("a list").to_ascii_lowercase();
+        let mut routed: Vec<&str> = methods.split(',').map(str::trim).filter(|method| *method != "head").collect();
+        let mut described: Vec<&str> = operations.as_object().expect("operations").keys().map(String::as_str).collect();
+        routed.sort_unstable();
+        described.sort_unstable();
+        assert_eq!(described, routed, "{path}");
+    }
+    for path in [
+        "/api/v1/data/{key}",
+        "/api/v1/status",
+        "/status",
+        "/api/v1/cluster/health",
+        "/api/v1/ring",
+        "/api/v1/vector-clock",
+        "/gossip/status",
+        "/gossip/members",
+        "/gossip/rumors",
+        "/gossip/join",
+        "/gossip/leave",
+        "/gossip/event",
+        "/gossip/events",
+        "/gossip/query",
+        "/api/v1/cluster/members",
+        "/health",
+        "/ready",
+        "/metrics",
+        "/kv/set",
+        "/kv/get",
+        "/kv/delete",
+        "/kv/stats",
+        "/openapi.json",
+        "/",
+        "/playground",
+    ] {
+        assert!(paths.contains_key(path), "{path} is promised");
+    }
+    let put = &document["paths"]["/api/v1/data/{key}"]["put"];
+    let names: Vec<&Value> = put["parameters"].as_array().expect("a list").iter().map(|one| &one["name"]).collect();
+    for name in ["key", "w", "pw", "sloppy", "timeout_ms", "X-Quorate-Context", "Idempotency-Key"] {
+        assert!(names.contains(&&json!(name)), "{name} in {names:?}");
+    }
+    assert_eq!(put["x-role"], "write");
+}
+
+#[test]
 fn bytes_that_are_not_http_are_no_matter() {
     let alone = Alone::start(&[]);
     let port = alone.node.port;

@@ -35,7 +35,7 @@ pub(crate) enum Access {
 
 impl Access {
     /// The role that is needed where tokens are asked for; none where nobody needs one.
-    const fn role(self) -> Option<Role> {
+    pub(crate) const fn role(self) -> Option<Role> {
         match self {
             Self::Anyone | Self::Public => None,
             Self::Read => Some(Role::Read),

@@ -16,6 +16,7 @@ mod kv;
 mod layout;
 mod members;
 mod metrics;
+mod openapi;
 mod origin;
 mod page;
 mod query;
