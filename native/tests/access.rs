@@ -202,8 +202,10 @@ fn the_command_line_sends_a_token_and_members_ask_each_other_with_it() {
     assert!(!done && message.contains("(unauthenticated)") && message.contains("QUORATE_TOKEN"), "{message}");
     let (done, message) = command(&["put", "key", "2"], Some(READER));
     assert!(!done && message.contains("(forbidden)") && message.contains("write"), "{message}");
-    let (done, message) = command(&["layout", "revert"], Some(ADMIN));
-    assert!(!done && message.contains("nothing to go back to"), "{message}");
+    for (token, part) in [(WRITER, "(forbidden)"), (ADMIN, "ask one that is left")] {
+        let (done, message) = command(&["layout", "force", "node", "--yes"], Some(token));
+        assert!(!done && message.contains(part), "{message}");
+    }
     let health: Value = eventually("both members answer", PATIENCE, || {
         let health = with_token(&node, "GET", "/api/v1/cluster/health", READER).json();
         (health["members"] == 2).then_some(health)

@@ -9,6 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
+use quorate_core::error::RequestError;
 use quorate_core::event::OperationKind;
 use quorate_core::id::{Key, RequestKey};
 use quorate_core::shard::{Operation, Reply, Request as CoreRequest, Success};
@@ -81,7 +82,7 @@ impl App {
     async fn carry_out(&self, request: CoreRequest) -> Reply {
         let (kind, begun) = (request.kind(), Instant::now());
         let reply = self.runtime.request(request).await;
-        let outcome = reply.as_ref().map_or_else(|error| error.code(), |_| "ok");
+        let outcome = reply.as_ref().map_or_else(RequestError::code, |_| "ok");
         self.metrics.requested(kind, outcome, begun.elapsed());
         reply
     }
