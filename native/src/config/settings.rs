@@ -278,12 +278,17 @@ mod tests {
         let open = |options: &mut Options| options.listen = "0.0.0.0".parse().ok();
         let message = settings(open).expect_err("refused");
         assert!(message.contains("--insecure") && message.contains("--tokens-file"), "{message}");
-        let guarded = settings(|options| {
-            open(options);
-            options.advertise = Some(endpoint("node-1:8080"));
-            options.tokens_file = Some("tokens".into());
-        });
-        assert_eq!(guarded.expect("good").tokens_file, Some("tokens".into()));
+        let guarded = |secret: Option<&str>| {
+            let settings = settings(|options| {
+                open(options);
+                options.advertise = Some(endpoint("node-1:8080"));
+                options.tokens_file = Some("tokens".into());
+                options.peer_secret_file = secret.map(Into::into);
+            });
+            settings.expect("good")
+        };
+        assert_eq!(guarded(None).tokens_file, Some("tokens".into()));
+        assert!(guarded(None).anybody_may_join() && !guarded(Some("secret")).anybody_may_join());
         let insecure = |options: &mut Options| {
             open(options);
             options.insecure = Some(true);
