@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
@@ -12,10 +13,14 @@ use tokio::time::timeout;
 
 use crate::config::{Settings, StorageKind};
 use crate::descriptors;
-use crate::http::{App, Server, router};
+use crate::http::{App, Server, Trust, router};
+use crate::metrics::Metrics;
 use crate::operations::OperationLog;
+use crate::peer::{Secret, SecretError};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::storage::{OpenError, Store};
+use crate::tls::{Tls, TlsError};
+use crate::tokens::{Tokens, TokensError};
 
 /// How long requests under way may take when the node stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
@@ -38,6 +43,15 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nobody can prove who he is.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// No node can prove that it belongs to the cluster.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -67,7 +81,11 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let listen = settings.listen;
     // The signals count from the first moment: whoever starts a process may change his mind at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let server = Server::bind(listen, descriptors::raise_limit()).await.map_err(not_bound(listen))?;
+    let tokens = settings.tokens_file.clone().map(Tokens::watch).transpose()?;
+    let secret = settings.peer_secret_file.as_deref().map(Secret::read).transpose()?;
+    let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
+    let peer_tls = tls.as_ref().and_then(Tls::client);
+    let server = Server::bind(listen, descriptors::raise_limit(), tls).await.map_err(not_bound(listen))?;
     let second = match settings.kv_listen {
         Some(address) => Some(server.beside(address).await.map_err(not_bound(address))?),
         None => None,
@@ -80,9 +98,17 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         StorageKind::Memory => Store::in_memory(),
     };
     let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
-    let runtime = Runtime::start(&settings, store)?;
-    tracing::info!("{} listens on http://{listen}, known to others as {}", settings.node_id, settings.advertise);
-    let app = App::new(settings, runtime.clone(), operations.clone());
+    let metrics = Arc::new(Metrics::new(store.fsync_meter()));
+    let runtime = Runtime::start(&settings, secret, peer_tls.clone(), store, &metrics)?;
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    tracing::info!("{} listens on {scheme}://{listen}, known to others as {}", settings.node_id, settings.advertise);
+    if settings.anybody_may_join() {
+        tracing::warn!(
+            "whoever reaches {listen} can join the cluster as a node, and read and write everything: add --peer-secret-file \
+             FILE on every node"
+        );
+    }
+    let app = App::new(settings, runtime.clone(), operations.clone(), metrics, Trust { tokens, tls: peer_tls });
     let (stop, stopped) = watch::channel(false);
     let router = router(app.clone());
     let serving = tokio::spawn(async move {

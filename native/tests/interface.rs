@@ -352,6 +352,63 @@ fn what_is_not_there_is_said_in_the_form_of_all_errors() {
 }
 
 #[test]
+fn the_interface_describes_itself_and_leaves_no_route_out() {
+    let alone = Alone::start(&[]);
+    let node = &alone.node;
+    let answer = node.get("/openapi.json");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let document = answer.json();
+    assert_eq!((&document["openapi"], &document["info"]["title"]), (&json!("3.1.0"), &json!("Quorate")));
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, operations) in paths {
+        // The router itself says which methods a path has.
+        let routed = node.request("OPTIONS", &path.replace("{key}", "k"), &[], b"");
+        refused(&routed, 405, "method_not_allowed");
+        let methods = routed.header("allow").expect("a list").to_ascii_lowercase();
+        let mut routed: Vec<&str> = methods.split(',').map(str::trim).filter(|method| *method != "head").collect();
+        let mut described: Vec<&str> = operations.as_object().expect("operations").keys().map(String::as_str).collect();
+        routed.sort_unstable();
+        described.sort_unstable();
+        assert_eq!(described, routed, "{path}");
+    }
+    for path in [
+        "/api/v1/data/{key}",
+        "/api/v1/status",
+        "/status",
+        "/api/v1/cluster/health",
+        "/api/v1/ring",
+        "/api/v1/vector-clock",
+        "/gossip/status",
+        "/gossip/members",
+        "/gossip/rumors",
+        "/gossip/join",
+        "/gossip/leave",
+        "/gossip/event",
+        "/gossip/events",
+        "/gossip/query",
+        "/api/v1/cluster/members",
+        "/health",
+        "/ready",
+        "/metrics",
+        "/kv/set",
+        "/kv/get",
+        "/kv/delete",
+        "/kv/stats",
+        "/openapi.json",
+        "/",
+        "/playground",
+    ] {
+        assert!(paths.contains_key(path), "{path} is promised");
+    }
+    let put = &document["paths"]["/api/v1/data/{key}"]["put"];
+    let names: Vec<&Value> = put["parameters"].as_array().expect("a list").iter().map(|one| &one["name"]).collect();
+    for name in ["key", "w", "pw", "sloppy", "timeout_ms", "X-Quorate-Context", "Idempotency-Key"] {
+        assert!(names.contains(&&json!(name)), "{name} in {names:?}");
+    }
+    assert_eq!(put["x-role"], "write");
+}
+
+#[test]
 fn bytes_that_are_not_http_are_no_matter() {
     let alone = Alone::start(&[]);
     let port = alone.node.port;
@@ -400,18 +457,18 @@ fn a_hostile_peer_is_cut_off_and_told_why_where_it_can_be() {
         stream.shutdown(std::net::Shutdown::Write).expect("shuts");
         let answer = String::from_utf8_lossy(&closed(stream)).into_owned();
         if first == framed(&[0, 9, 1, 2, 3]) {
-            assert!(answer.contains("version 9") && answer.contains("version 1"), "{answer}");
+            assert!(answer.contains("version 9") && answer.contains("version 2"), "{answer}");
         }
     }
-    // A good greeting (version 1; cluster, node, instance, address, lane), and then what no node says.
-    let mut hello = vec![0, 1];
+    // A good greeting (version 2; cluster, node, instance, address, lane, nonce, no secret), and then what no node says.
+    let mut hello = vec![0, 2];
     for text in ["quorate", "stranger"] {
         hello.push(u8::try_from(text.len()).expect("short"));
         hello.extend(text.as_bytes());
     }
     hello.push(7);
     hello.extend(b"\x0b127.0.0.1:1");
-    hello.push(0);
+    hello.extend([0; 34]);
     for message in [framed(&[255; 1_000]), u32::MAX.to_be_bytes().to_vec(), framed(&[0, 0, 0, 0])] {
         let mut stream = peer_connection(node.port);
         stream.write_all(&framed(&hello)).expect("writes");

@@ -33,7 +33,9 @@ fn a_mistake_in_a_setting_is_named_with_what_would_be_right() {
         (vec!["serve", "--durability", "never"], vec![], vec!["--durability", "sync"]),
         (vec!["serve", "--max-value-size", "17MiB"], vec![], vec!["--max-value-size", "16MiB"]),
         (vec!["serve", "--probe-timeout", "2s"], vec![], vec!["2s", "shorter than the probe interval"]),
-        (vec!["serve", "--listen", "0.0.0.0"], vec![], vec!["--insecure", "127.0.0.1"]),
+        (vec!["serve", "--listen", "0.0.0.0"], vec![], vec!["--tokens-file", "--insecure", "127.0.0.1"]),
+        (vec!["serve", "--tls-cert", "a", "--tls-key", "b"], vec![], vec!["--tls-ca is missing"]),
+        (vec!["serve", "--allow-origin", "shop.example.org"], vec![], vec!["--allow-origin", "https://"]),
         (vec!["serve", "--config", file], vec![], vec!["quorate.toml", "prot", "port"]),
         (vec!["serve", "--config", "/nowhere.toml"], vec![], vec!["/nowhere.toml"]),
         (vec!["serve"], vec![("QUORATE_SHARDS", "65")], vec!["QUORATE_SHARDS", "1..=64"]),
@@ -62,6 +64,18 @@ fn a_second_port_serves_the_same() {
     let answer = support::http::send(second, "GET", "/kv/get?key=key", &[], b"").expect("it listens");
     assert_eq!((answer.status, &answer.json()["value"]), (200, &json!(1)));
     assert_eq!(node.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_file_of_tokens_that_cannot_be_used_is_named_and_its_tokens_are_not() {
+    let root = tempfile::tempdir().expect("a directory");
+    let file = root.path().join("tokens");
+    fs::write(&file, "owner sesame-open-sesame").expect("writes");
+    let port = free_port().to_string();
+    let (text, code) =
+        failure(&["serve", "--port", &port, "--storage", "memory", "--tokens-file", file.to_str().expect("text")], &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("line 1") && text.contains("read, write or admin") && !text.contains("sesame"), "{text}");
 }
 
 #[test]

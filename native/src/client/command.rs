@@ -2,6 +2,7 @@
 //! in `events`, changes of who owns what in `ownership`.
 
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -9,11 +10,13 @@ use hyper::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::connection::{Answer, Call, ConnectionError};
+use super::connection::{Answer, Call, ConnectionError, Streamed};
 use super::events::{self, EventsArguments};
 use super::ownership::{self, OwnershipCommand};
 use super::table;
 use crate::config::Endpoint;
+use crate::tls::{TlsClient, TlsError};
+use crate::tokens;
 
 /// Everything that may mean something in a path or a query.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -30,9 +33,40 @@ pub struct ClientArguments {
         default_value = "127.0.0.1:8080"
     )]
     pub(super) endpoint: Vec<Endpoint>,
+    /// What proves to the nodes who you are; better said in the environment, which other users of the machine do not see
+    #[arg(long, env = "QUORATE_TOKEN", hide_env_values = true, value_parser = parse_token)]
+    token: Option<String>,
+    /// Speak TLS, and believe nodes with a certificate of this authority, a PEM file
+    #[arg(long, env = "QUORATE_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// Show the whole answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+fn parse_token(text: &str) -> Result<String, String> {
+    tokens::check(text).map(|()| text.to_owned())
+}
+
+impl ClientArguments {
+    /// Sends a call to the first endpoint that can be reached.
+    pub(super) async fn send(&self, call: Call) -> Result<Answer, ClientError> {
+        Ok(self.authorized(call).send(&self.endpoint, self.tls()?.as_ref()).await?)
+    }
+
+    /// As `send`, for an answer that comes bit by bit.
+    pub(super) async fn stream(&self, call: Call) -> Result<Streamed, ClientError> {
+        Ok(self.authorized(call).stream(&self.endpoint, self.tls()?.as_ref()).await?)
+    }
+
+    fn authorized(&self, mut call: Call) -> Call {
+        call.headers.extend(self.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
+        call
+    }
+
+    fn tls(&self) -> Result<Option<TlsClient>, TlsError> {
+        self.tls_ca.as_deref().map(TlsClient::of_authority).transpose()
+    }
 }
 
 /// What can be asked of a cluster.
@@ -120,6 +154,9 @@ pub enum ClientError {
     /// There is no answer.
     #[error("{0}")]
     Connection(String),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The answer is no.
     #[error("{message} ({code})")]
     Refused {
@@ -154,7 +191,7 @@ pub async fn run(command: ClientCommand, out: &mut impl io::Write) -> Result<(),
         ClientCommand::Get { key, raw: true, r, client } => {
             let mut call = Call::get(data_target(&key, "r", r.as_deref()));
             call.headers.push(("accept", "application/octet-stream".into()));
-            let answer = accepted(call.send(&client.endpoint).await?)?;
+            let answer = accepted(client.send(call).await?)?;
             out.write_all(&answer.body)?;
         }
         ClientCommand::Get { key, raw: false, r, client } => {
@@ -192,7 +229,7 @@ async fn show(
     out: &mut impl io::Write,
     text: impl Fn(&Value) -> String,
 ) -> Result<(), ClientError> {
-    let answer = accepted(call.send(&client.endpoint).await?)?;
+    let answer = accepted(client.send(call).await?)?;
     if client.json {
         return print_json(&answer.body, out);
     }

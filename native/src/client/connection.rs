@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::Endpoint;
+use crate::tls::{self, Duplex, TlsClient};
 
 /// How long connecting to one endpoint may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,6 +32,14 @@ pub(crate) enum ConnectionError {
         /// Every endpoint.
         tried: String,
         /// Why the last one could not.
+        source: io::Error,
+    },
+    /// Who answers is not to be believed; nothing was asked.
+    #[error("{endpoint} cannot be spoken to over TLS: {source}")]
+    Tls {
+        /// Which endpoint.
+        endpoint: String,
+        /// Why not.
         source: io::Error,
     },
     /// The connection broke, after the request may have had an effect.
@@ -72,8 +81,8 @@ impl Call {
     }
 
     /// Sends it to the first endpoint that can be reached.
-    pub(crate) async fn send(self, endpoints: &[Endpoint]) -> Result<Answer, ConnectionError> {
-        let (stream, endpoint) = connect(endpoints).await?;
+    pub(crate) async fn send(self, endpoints: &[Endpoint], tls: Option<&TlsClient>) -> Result<Answer, ConnectionError> {
+        let (stream, endpoint) = connect(endpoints, tls).await?;
         let answer = async {
             let response = self.send_over(stream, endpoint).await?;
             let status = response.status();
@@ -86,8 +95,12 @@ impl Call {
     }
 
     /// Sends it to the first endpoint that can be reached, and gives what comes back bit by bit, for as long as it comes.
-    pub(crate) async fn stream(self, endpoints: &[Endpoint]) -> Result<Streamed, ConnectionError> {
-        let (stream, endpoint) = connect(endpoints).await?;
+    pub(crate) async fn stream(
+        self,
+        endpoints: &[Endpoint],
+        tls: Option<&TlsClient>,
+    ) -> Result<Streamed, ConnectionError> {
+        let (stream, endpoint) = connect(endpoints, tls).await?;
         match timeout(ANSWER_TIMEOUT, self.send_over(stream, endpoint)).await {
             Ok(Ok(response)) => {
                 Ok(Streamed { status: response.status(), body: response.into_body(), endpoint: endpoint.into() })
@@ -97,7 +110,7 @@ impl Call {
         }
     }
 
-    async fn send_over(self, stream: TcpStream, endpoint: &str) -> hyper::Result<Response<Incoming>> {
+    async fn send_over(self, stream: Box<dyn Duplex>, endpoint: &str) -> hyper::Result<Response<Incoming>> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(self.method).uri(self.target).header(HOST, endpoint);
@@ -140,16 +153,31 @@ impl Streamed {
 }
 
 /// A connection to the first endpoint that can be reached.
-async fn connect(endpoints: &[Endpoint]) -> Result<(TcpStream, &str), ConnectionError> {
+async fn connect<'a>(
+    endpoints: &'a [Endpoint],
+    tls: Option<&TlsClient>,
+) -> Result<(Box<dyn Duplex>, &'a str), ConnectionError> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for endpoint in endpoints {
         let address = endpoint.0.as_str();
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
+            Ok(Ok(stream)) => return Ok((secured(stream, address, tls).await?, address)),
             Ok(Err(error)) => failure = error,
             Err(_) => failure = io::ErrorKind::TimedOut.into(),
         }
     }
     let tried: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.0.as_str()).collect();
     Err(ConnectionError::Unreachable { tried: tried.join(", "), source: failure })
+}
+
+/// The connection as it is spoken over: with TLS where that is wanted.
+async fn secured(
+    stream: TcpStream,
+    endpoint: &str,
+    tls: Option<&TlsClient>,
+) -> Result<Box<dyn Duplex>, ConnectionError> {
+    match timeout(CONNECT_TIMEOUT, tls::over(tls, stream, endpoint)).await {
+        Ok(result) => result.map_err(|source| ConnectionError::Tls { endpoint: endpoint.into(), source }),
+        Err(_) => Err(ConnectionError::Timeout { endpoint: endpoint.into() }),
+    }
 }

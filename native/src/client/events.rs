@@ -30,7 +30,7 @@ pub struct EventsArguments {
 pub(super) async fn run(arguments: EventsArguments, out: &mut impl io::Write) -> Result<(), ClientError> {
     let EventsArguments { name, follow, client } = arguments;
     let name = name.map(|name| format!("&name={}", encoded(&name))).unwrap_or_default();
-    let mut answer = Call::get(format!("/gossip/events?follow={follow}{name}")).stream(&client.endpoint).await?;
+    let mut answer = client.stream(Call::get(format!("/gossip/events?follow={follow}{name}"))).await?;
     if !answer.status.is_success() {
         accepted(answer.into_answer().await?)?;
         return Ok(());

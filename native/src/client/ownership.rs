@@ -227,7 +227,7 @@ async fn apply(mut body: Value, mode: &ChangeMode, out: &mut impl io::Write) -> 
 /// Shows what is risked, in the words of the node asked, and does it once somebody has said yes.
 async fn force(lost: &[NodeId], mode: &ChangeMode, out: &mut impl io::Write) -> Result<(), ClientError> {
     let target = "/api/v1/layout/force";
-    let refusal = post(target, &json!({ "lost": lost })).send(&mode.client.endpoint).await?;
+    let refusal = mode.client.send(post(target, &json!({ "lost": lost }))).await?;
     let body: Value = serde_json::from_slice(&refusal.body).unwrap_or_default();
     if body["error"]["risk"].is_null() {
         accepted(refusal)?;
@@ -267,7 +267,7 @@ fn post(target: &str, body: &Value) -> Call {
 }
 
 async fn ask(call: Call, client: &ClientArguments) -> Result<Value, ClientError> {
-    let answer = accepted(call.send(&client.endpoint).await?)?;
+    let answer = accepted(client.send(call).await?)?;
     serde_json::from_slice(&answer.body).map_err(|_| ClientError::NotQuorate(answer.status.as_u16()))
 }
 

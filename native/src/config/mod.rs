@@ -9,4 +9,5 @@ pub use options::{Durability, LogFormat, Options, StorageKind};
 pub(crate) use settings::is_self;
 pub use settings::{Settings, SettingsError};
 pub use sources::{SourceError, from_environment, from_file};
-pub use units::{Endpoint, Patience, Size, Span, UnitError};
+pub(crate) use units::plain_host;
+pub use units::{Endpoint, Origin, Patience, Size, Span, UnitError};

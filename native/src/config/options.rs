@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use quorate_core::config::{Placement, Strategy};
 use quorate_core::id::{ClusterName, NodeId, Zone};
 
-use super::units::{Endpoint, Patience, Size, Span, parse_strategy, parse_tag};
+use super::units::{Endpoint, Origin, Patience, Size, Span, parse_strategy, parse_tag};
 use crate::discovery::DiscoveryService;
 
 /// When a write counts as written.
@@ -123,9 +123,31 @@ pub struct Options {
     /// Largest value accepted, at most 16MiB [default: 1MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_value_size: Option<Size>,
+    /// Certificate of this node, PEM: clients and other nodes speak TLS with it from then on; needs --tls-key and --tls-ca
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of the certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authority of the cluster, PEM: whoever has a certificate of it is taken for a node
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Whoever asks must send one of the tokens in this file: a line for each, `read TOKEN`, `write TOKEN` or
+    /// `admin TOKEN`; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tokens_file: Option<PathBuf>,
+    /// Only nodes that know the secret in this file are let in, and only they are talked to; the same on every node
+    #[arg(long, value_name = "FILE")]
+    pub peer_secret_file: Option<PathBuf>,
     /// Listen beyond this machine although nobody has to prove who they are
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
+    /// Pages of these origins may use this node as a program may; repeatable [default: none]
+    #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',')]
+    pub allow_origin: Option<Vec<Origin>>,
+    /// Pages that members of the cluster serve may write, too, and not only read
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub dashboard_write: Option<bool>,
     /// How log lines look; RUST_LOG says which there are [default: text]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
@@ -163,7 +185,14 @@ impl Options {
             storage: self.storage.or(weaker.storage),
             shards: self.shards.or(weaker.shards),
             max_value_size: self.max_value_size.or(weaker.max_value_size),
+            tls_cert: self.tls_cert.or(weaker.tls_cert),
+            tls_key: self.tls_key.or(weaker.tls_key),
+            tls_ca: self.tls_ca.or(weaker.tls_ca),
+            tokens_file: self.tokens_file.or(weaker.tokens_file),
+            peer_secret_file: self.peer_secret_file.or(weaker.peer_secret_file),
             insecure: self.insecure.or(weaker.insecure),
+            allow_origin: self.allow_origin.or(weaker.allow_origin),
+            dashboard_write: self.dashboard_write.or(weaker.dashboard_write),
             log_format: self.log_format.or(weaker.log_format),
         }
     }

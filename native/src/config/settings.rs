@@ -10,8 +10,9 @@ use quorate_core::id::{Address, NodeId};
 use quorate_core::limits;
 
 use super::options::{LogFormat, Options, StorageKind};
-use super::units::Patience;
+use super::units::{Origin, Patience};
 use crate::discovery::DiscoveryService;
+use crate::tls::TlsFiles;
 
 /// What one node runs with.
 #[derive(Clone, Debug)]
@@ -36,6 +37,16 @@ pub struct Settings {
     pub storage: StorageKind,
     /// Data-plane threads, 1 to 64.
     pub shards: u8,
+    /// What it speaks TLS with; nothing if it does not.
+    pub tls: Option<TlsFiles>,
+    /// Where the tokens are that clients must prove; none if they need not.
+    pub tokens_file: Option<PathBuf>,
+    /// Where the secret is that other nodes must know; none if they need not.
+    pub peer_secret_file: Option<PathBuf>,
+    /// Pages from here may do what programs may.
+    pub allow_origins: Vec<Origin>,
+    /// Whether pages that members serve may write.
+    pub dashboard_write: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What the core is told.
@@ -50,8 +61,8 @@ pub enum SettingsError {
     Core(#[from] ConfigError),
     /// Anybody could reach the node.
     #[error(
-        "--listen {0} would let anybody who reaches this machine read and write: add --insecure if that is meant, or \
-         listen on 127.0.0.1"
+        "--listen {0} would let anybody who reaches this machine read and write: add --tokens-file FILE, so that they must \
+         prove who they are, or --insecure if that is meant, or listen on 127.0.0.1"
     )]
     Exposed(IpAddr),
     /// There is nothing to tell peers.
@@ -77,6 +88,11 @@ pub enum SettingsError {
         "--gossip false is a node that talks to nobody: leave out --seed-node and --discovery-service, or --gossip false"
     )]
     SeedsWithoutGossip,
+    /// Some of the files are missing.
+    #[error(
+        "TLS needs --tls-cert and --tls-key, and, to know other nodes by, --tls-ca (not with --gossip false): {0} is missing"
+    )]
+    TlsIncomplete(&'static str),
     /// The host name does not make a name.
     #[error("this machine's name does not make a node id: give --node-id NAME, 1 to 64 of A-Z a-z 0-9 . _ -")]
     NoName,
@@ -90,7 +106,7 @@ impl Settings {
     pub fn new(options: Options) -> Result<Self, SettingsError> {
         let port = options.port.unwrap_or(8080);
         let ip = options.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        if !ip.is_loopback() && options.insecure != Some(true) {
+        if !ip.is_loopback() && options.tokens_file.is_none() && options.insecure != Some(true) {
             return Err(SettingsError::Exposed(ip));
         }
         let listen = SocketAddr::new(ip, port);
@@ -119,6 +135,11 @@ impl Settings {
             data_dir: options.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(node_id.as_str())),
             storage: options.storage.unwrap_or(StorageKind::Lsm),
             shards: options.shards.unwrap_or_else(|| u8::try_from(cores).expect("at most 64")),
+            tls: tls_files(&options, gossip)?,
+            tokens_file: options.tokens_file.clone(),
+            peer_secret_file: options.peer_secret_file.clone(),
+            allow_origins: options.allow_origin.clone().unwrap_or_default(),
+            dashboard_write: options.dashboard_write.unwrap_or(false),
             log_format: options.log_format.unwrap_or(LogFormat::Text),
             core: core_config(options)?,
             node_id,
@@ -130,6 +151,28 @@ impl Settings {
             gossip,
         })
     }
+
+    /// Whether clients must show who they are and nodes need not, where strangers may reach this one.
+    pub(crate) fn anybody_may_join(&self) -> bool {
+        !self.listen.ip().is_loopback()
+            && self.gossip
+            && self.tokens_file.is_some()
+            && self.peer_secret_file.is_none()
+            && self.tls.is_none()
+    }
+}
+
+fn tls_files(options: &Options, gossip: bool) -> Result<Option<TlsFiles>, SettingsError> {
+    let Options { tls_cert, tls_key, tls_ca, .. } = options.clone();
+    if tls_cert.is_none() && tls_key.is_none() && tls_ca.is_none() {
+        return Ok(None);
+    }
+    let certificate = tls_cert.ok_or(SettingsError::TlsIncomplete("--tls-cert"))?;
+    let key = tls_key.ok_or(SettingsError::TlsIncomplete("--tls-key"))?;
+    if gossip && tls_ca.is_none() {
+        return Err(SettingsError::TlsIncomplete("--tls-ca"));
+    }
+    Ok(Some(TlsFiles { certificate, key, authority: tls_ca }))
 }
 
 fn core_config(options: Options) -> Result<Config, SettingsError> {
@@ -233,7 +276,19 @@ mod tests {
     #[test]
     fn listening_beyond_this_machine_must_be_meant() {
         let open = |options: &mut Options| options.listen = "0.0.0.0".parse().ok();
-        assert!(settings(open).expect_err("refused").contains("--insecure"));
+        let message = settings(open).expect_err("refused");
+        assert!(message.contains("--insecure") && message.contains("--tokens-file"), "{message}");
+        let guarded = |secret: Option<&str>| {
+            let settings = settings(|options| {
+                open(options);
+                options.advertise = Some(endpoint("node-1:8080"));
+                options.tokens_file = Some("tokens".into());
+                options.peer_secret_file = secret.map(Into::into);
+            });
+            settings.expect("good")
+        };
+        assert_eq!(guarded(None).tokens_file, Some("tokens".into()));
+        assert!(guarded(None).anybody_may_join() && !guarded(Some("secret")).anybody_may_join());
         let insecure = |options: &mut Options| {
             open(options);
             options.insecure = Some(true);
@@ -306,6 +361,24 @@ mod tests {
         assert_eq!((strategies.of(&key("session/1")), strategies.of(&key("session/kept/1"))), (Lww, Siblings));
         let message = with(&[("a", Lww), ("a", Siblings)]).expect_err("refused");
         assert!(message.contains("two strategies for the prefix \"a\""), "{message}");
+    }
+
+    #[test]
+    fn tls_needs_all_of_its_files() {
+        let with = |certificate: bool, key: bool, authority: bool, gossip: bool| {
+            settings(|options| {
+                options.tls_cert = certificate.then(|| "cert".into());
+                options.tls_key = key.then(|| "key".into());
+                options.tls_ca = authority.then(|| "ca".into());
+                options.gossip = Some(gossip);
+            })
+            .map(|settings| settings.tls.is_some())
+        };
+        assert_eq!(with(false, false, false, true), Ok(false));
+        assert_eq!((with(true, true, true, true), with(true, true, false, false)), (Ok(true), Ok(true)));
+        assert!(with(true, true, false, true).expect_err("refused").contains("--tls-ca is missing"));
+        assert!(with(true, false, true, true).expect_err("refused").contains("--tls-key is missing"));
+        assert!(with(false, false, true, true).expect_err("refused").contains("--tls-cert is missing"));
     }
 
     #[test]

@@ -22,6 +22,17 @@ pub struct Size(pub usize);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(pub Address);
 
+/// Where a page of a browser came from: scheme, host and port (RFC 6454).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether the scheme is https; else it is http.
+    pub secure: bool,
+    /// The host in lower case; that of an IPv6 address without brackets.
+    pub host: String,
+    /// The port, be it named or that of the scheme.
+    pub port: u16,
+}
+
 /// A text that is not what it should be; nothing came of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -37,6 +48,11 @@ pub enum UnitError {
     /// Not an address.
     #[error("an address is host:port with a port from 1 to 65535, for example 10.0.0.7:8080 or [::1]:8080")]
     Endpoint,
+    /// Not an origin.
+    #[error(
+        "an origin is http:// or https:// and host or host:port, with nothing behind, for example https://shop.example.org"
+    )]
+    Origin,
     /// Not a tag.
     #[error("a tag is NAME=VALUE, for example rack=7")]
     Tag,
@@ -52,6 +68,39 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         humantime::parse_duration(text).map(Self).map_err(|_| UnitError::Span)
+    }
+}
+
+impl Origin {
+    /// The origin of pages that are served at an address.
+    #[must_use]
+    pub fn of(secure: bool, address: &Address) -> Option<Self> {
+        let (host, port) = address.as_str().rsplit_once(':')?;
+        Some(Self { secure, host: plain_host(host), port: port.parse().ok()? })
+    }
+}
+
+/// A host as it is compared: in lower case, without the brackets of an IPv6 address and the dot of the DNS root.
+pub(crate) fn plain_host(host: &str) -> String {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    inside.strip_suffix('.').unwrap_or(inside).to_ascii_lowercase()
+}
+
+impl FromStr for Origin {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let (scheme, authority) = text.split_once("://").ok_or(UnitError::Origin)?;
+        let secure = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(UnitError::Origin),
+        };
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        let usual_port = if secure { 443 } else { 80 };
+        let full = if has_port { authority.to_owned() } else { format!("{authority}:{usual_port}") };
+        let Endpoint(address) = full.parse().map_err(|_| UnitError::Origin)?;
+        Self::of(secure, &address).ok_or(UnitError::Origin)
     }
 }
 
@@ -166,6 +215,28 @@ mod tests {
             ("ho st:80", false),
         ] {
             assert_eq!(text.parse::<Endpoint>().is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_compared_by_what_they_mean() {
+        let origin = |secure, host: &str, port| Some(Origin { secure, host: host.into(), port });
+        for (text, expected) in [
+            ("http://127.0.0.1:8080", origin(false, "127.0.0.1", 8_080)),
+            ("https://Shop.Example.org", origin(true, "shop.example.org", 443)),
+            ("http://[::1]", origin(false, "::1", 80)),
+            ("http://[::1]:81", origin(false, "::1", 81)),
+            ("null", None),
+            ("*", None),
+            ("https://*", None),
+            ("https://a/b", None),
+            ("https://a/", None),
+            ("https://me@a", None),
+            ("ftp://a", None),
+            ("https://", None),
+            ("shop.example.org", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text:?}");
         }
     }
 

@@ -17,7 +17,7 @@ const SLICES: u8 = quorate_core::hash::SLICES;
 
 /// What a node answers to a question; nothing if it does not.
 pub(super) async fn ask<T: DeserializeOwned>(endpoint: &Endpoint, path: &str) -> Option<T> {
-    let call = Call::get(path).send(std::slice::from_ref(endpoint));
+    let call = Call::get(path).send(std::slice::from_ref(endpoint), None);
     let answer = timeout(ANSWER_TIMEOUT, call).await.ok()?.ok()?;
     serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success())
 }

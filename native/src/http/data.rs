@@ -2,15 +2,17 @@
 //! decided in the core.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
+use quorate_core::error::RequestError;
 use quorate_core::event::OperationKind;
 use quorate_core::id::{Key, RequestKey};
-use quorate_core::shard::{Operation, Request as CoreRequest, Success};
+use quorate_core::shard::{Operation, Reply, Request as CoreRequest, Success};
 use quorate_core::value::{ContentType, Value};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -76,6 +78,15 @@ pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Result
 }
 
 impl App {
+    /// Carries out a request, and counts what came of it.
+    async fn carry_out(&self, request: CoreRequest) -> Reply {
+        let (kind, begun) = (request.kind(), Instant::now());
+        let reply = self.runtime.request(request).await;
+        let outcome = reply.as_ref().map_or_else(RequestError::code, |_| "ok");
+        self.metrics.requested(kind, outcome, begun.elapsed());
+        reply
+    }
+
     /// Carries out a write and tells what came of it.
     pub(crate) async fn write(
         &self,
@@ -95,7 +106,7 @@ impl App {
             *request_key = idempotency_key(headers)?;
         }
         let kind = request.kind();
-        let success = self.runtime.request(request).await?;
+        let success = self.carry_out(request).await?;
         let clocks = answer::clocks(success.set.context(), &success.issuers);
         let event_count = self.note(kind, &key, value.as_ref(), &success);
         let answer = WriteAnswer {
@@ -119,8 +130,9 @@ impl App {
         request.quorum = query.quorum("r", copies)?;
         request.primaries = query.primaries("pr", copies)?;
         request.timeout = query.timeout()?;
-        let success = self.runtime.request(request).await?;
+        let success = self.carry_out(request).await?;
         let values = success.set.values();
+        self.metrics.found(values.len());
         let newest = values.first().map(|(_, version)| *version);
         self.note(OperationKind::Get, &key, newest.and_then(|version| version.value.as_ref()), &success);
         let Some(newest) = newest else {

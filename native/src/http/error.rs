@@ -6,7 +6,7 @@ use std::fmt;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use quorate_core::error::{Answers, RequestError};
 use quorate_core::gossip::RefusedError;
 use quorate_core::id::NameError;
@@ -62,6 +62,11 @@ impl ApiError {
     pub(crate) fn method_not_allowed(method: &hyper::Method, path: &str) -> Self {
         let message = format!("{path} does not take {method}: the Allow header says what it takes");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// Who asks has not shown who he is.
+    pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
     }
 
     /// Who asks may not.
@@ -246,6 +251,9 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(context) = &error.context {
             context::insert(headers, context);
+        }
+        if error.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if error.closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

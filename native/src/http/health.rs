@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::future::join_all;
+use hyper::header::AUTHORIZATION;
 use quorate_core::id::{Address, NodeId};
 use quorate_core::membership::State as MemberState;
 use serde_json::{Map, Value, json};
@@ -38,7 +39,9 @@ struct View {
 }
 
 /// Every member's own view, and where the views differ.
-pub(crate) async fn gathered(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(crate) async fn gathered(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    // Who may read here may read there.
+    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let candidates: Vec<Candidate> = app
         .runtime
         .node(|node| {
@@ -53,25 +56,27 @@ pub(crate) async fn gathered(State(app): State<Arc<App>>) -> Result<Response, Ap
                 .collect()
         })
         .await?;
-    let views = join_all(candidates.into_iter().map(|candidate| view(&app, candidate))).await;
+    let views = join_all(candidates.into_iter().map(|candidate| view(&app, candidate, token.as_deref()))).await;
     Ok(answer::json(&summary(&app.settings.node_id, &views)))
 }
 
-async fn view(app: &App, candidate: Candidate) -> View {
+async fn view(app: &App, candidate: Candidate, authorization: Option<&str>) -> View {
     let begun = Instant::now();
     let status = if candidate.node == app.settings.node_id {
         cluster::status_of(app).await.map_err(|error| error.to_string())
     } else if candidate.state.is_present() {
-        ask(&candidate.address).await
+        ask(app, &candidate.address, authorization).await
     } else {
         Err("it was not asked: it is believed dead".into())
     };
     View { candidate, status, took: begun.elapsed() }
 }
 
-async fn ask(address: &Address) -> Result<Value, String> {
+async fn ask(app: &App, address: &Address, authorization: Option<&str>) -> Result<Value, String> {
     let endpoints = [Endpoint(address.clone())];
-    let answer = timeout(PATIENCE, Call::get("/api/v1/status").send(&endpoints)).await;
+    let mut call = Call::get("/api/v1/status");
+    call.headers.extend(authorization.map(|value| ("authorization", value.to_owned())));
+    let answer = timeout(PATIENCE, call.send(&endpoints, app.trust.tls.as_ref())).await;
     let answer = answer.map_err(|_| format!("it has not answered within {} s", PATIENCE.as_secs()))?;
     let answer = answer.map_err(|error| error.to_string())?;
     if !answer.status.is_success() {

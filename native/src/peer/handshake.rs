@@ -1,11 +1,15 @@
-//! The first frame of each side: who I am, and whether I talk to you. The version stands in front in a form that every
+//! The first frames of each side: who I am, that I know the secret where there is one, and whether I talk to you. The version stands in front in a form that every
 //! version understands. Never decides on membership: that is the core's affair.
+
+use std::io;
 
 use quorate_core::id::{Address, ClusterName, NodeId};
 use serde::{Deserialize, Serialize};
 
+use super::secret::Proof;
+
 /// The protocol of this binary. A node of another version is refused with both numbers named.
-pub(super) const PROTOCOL: u16 = 1;
+pub(super) const PROTOCOL: u16 = 2;
 /// The name of the protocol in an `Upgrade` header.
 pub const UPGRADE: &str = "quorate/1";
 /// Where a connection between nodes begins.
@@ -43,13 +47,22 @@ pub(super) struct Hello {
     /// Where the node is reached.
     pub(super) address: Address,
     pub(super) lane: Lane,
+    /// Drawn at random for this connection.
+    pub(super) nonce: Nonce,
+    /// Whether the node has a secret of the cluster.
+    pub(super) has_secret: bool,
 }
+
+/// What makes a proof good for one connection only.
+pub(super) type Nonce = [u8; 32];
 
 /// What the other side says to that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Verdict {
     /// Go on; this is who I am.
-    Welcome { node: NodeId },
+    Welcome { node: NodeId, proof: Option<Proof> },
+    /// Prove first that you know the secret.
+    Challenge { node: NodeId, nonce: Nonce },
     /// No. This is who I am, and why, for people.
     Refused { node: NodeId, reason: String },
 }
@@ -66,6 +79,13 @@ pub(super) enum HandshakeError {
     /// Not a first frame at all.
     #[error("its first frame is malformed")]
     Malformed,
+}
+
+/// A fresh nonce.
+pub(super) fn nonce() -> io::Result<Nonce> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    Ok(nonce)
 }
 
 /// The form of a first frame: the version, and what that version says.
@@ -97,6 +117,8 @@ mod tests {
             instance: 7,
             address: "127.0.0.1:8081".parse().expect("good"),
             lane: Lane::Data,
+            nonce: [7; 32],
+            has_secret: true,
         }
     }
 
@@ -115,9 +137,9 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_does_not_come_through() {
-        let mut bad = encode(&("qu orate", "node-1", 7_u64, "a:1", Lane::Data));
+        let mut bad = encode(&("qu orate", "node-1", 7_u64, "a:1", Lane::Data, [7_u8; 32], false));
         assert_eq!(decode::<Hello>(&bad), Err(HandshakeError::Malformed));
-        bad = encode(&("quorate", "node-1", 7_u64, "a:1", Lane::Data));
+        bad = encode(&("quorate", "node-1", 7_u64, "a:1", Lane::Data, [7_u8; 32], false));
         assert!(decode::<Hello>(&bad).is_ok());
     }
 }

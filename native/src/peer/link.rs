@@ -13,14 +13,16 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use quorate_core::id::{Address, NodeId};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::{self, FrameError, KEEPALIVE_INTERVAL};
 use super::handshake::{self, HELLO_BYTES_MAX, HandshakeError, Hello, Lane, Verdict};
+use super::secret::{Proof, Side};
 use super::{Receive, Shared};
+use crate::tls;
 
 /// Messages that wait for one connection; the next one is dropped.
 const QUEUE_MESSAGES_MAX: usize = 2_048;
@@ -117,6 +119,8 @@ impl Link {
 enum ConnectError {
     #[error("no connection: {0}")]
     Io(#[from] io::Error),
+    #[error("what answers there is no node of this cluster: {0}")]
+    Tls(io::Error),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
     #[error("what answers there is no node of quorate: {0}")]
@@ -189,6 +193,8 @@ impl<R: Receive> Task<R> {
     async fn connect(&self) -> Result<Open, ConnectError> {
         let stream = TcpStream::connect(self.address.as_str()).await?;
         super::tune(&stream)?;
+        let stream = tls::over(self.shared.identity.tls.as_ref(), stream, self.address.as_str()).await;
+        let stream = stream.map_err(ConnectError::Tls)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection.with_upgrades());
         let request = Request::get(handshake::PATH)
@@ -203,18 +209,47 @@ impl<R: Receive> Task<R> {
         }
         let upgraded = hyper::upgrade::on(response).await?;
         let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
-        let hello = Hello {
+        let hello = handshake::encode(&Hello {
             cluster: self.shared.identity.cluster.clone(),
             node: self.shared.identity.node.clone(),
             instance: self.shared.identity.instance,
             address: self.shared.identity.address.clone(),
             lane: self.lane,
+            nonce: handshake::nonce()?,
+            has_secret: self.shared.identity.secret.is_some(),
+        });
+        let peer = self.agree(&mut from, &mut to, &hello).await?;
+        Ok(Open { peer, halves: (from, to) })
+    }
+
+    /// Says hello, and proves and is proven that both know the secret, if there is one.
+    async fn agree(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        hello: &[u8],
+    ) -> Result<NodeId, ConnectError> {
+        let mut answer = ask(from, to, hello).await?;
+        let mut verdict = handshake::decode(&answer)?;
+        let mut asked = None;
+        if let (Verdict::Challenge { .. }, Some(secret)) = (&verdict, &self.shared.identity.secret) {
+            let challenge = answer;
+            answer = ask(from, to, &handshake::encode(&secret.proof(Side::Opener, hello, &challenge))).await?;
+            verdict = handshake::decode(&answer)?;
+            asked = Some(challenge);
+        }
+        let is_proven = |proof: Option<Proof>| match (&self.shared.identity.secret, &asked, proof) {
+            (None, None, None) => true,
+            (Some(secret), Some(challenge), Some(proof)) => secret.is_proof(&proof, Side::Accepter, hello, challenge),
+            _ => false,
         };
-        frame::write(&mut to, &handshake::encode(&hello)).await?;
-        to.flush().await?;
-        let answer = frame::read(&mut from, HELLO_BYTES_MAX).await?.ok_or(HandshakeError::Malformed)?;
-        match handshake::decode(&answer)? {
-            Verdict::Welcome { node: peer } => Ok(Open { peer, halves: (from, to) }),
+        match verdict {
+            Verdict::Welcome { node, proof } if is_proven(proof) => Ok(node),
+            Verdict::Welcome { node, .. } | Verdict::Challenge { node, .. } => {
+                let reason = "it has not proven that it knows the secret of the cluster: start both with the same \
+                              --peer-secret-file";
+                Err(ConnectError::Refused { node, reason: reason.into() })
+            }
             Verdict::Refused { node, reason } => Err(ConnectError::Refused { node, reason }),
         }
     }
@@ -312,7 +347,11 @@ impl<R: Receive> Task<R> {
         }
         let text = error.to_string();
         if self.last_failure.as_ref() != Some(&text) {
-            tracing::debug!("{} ({:?}): {text}", self.address, self.lane);
+            match error {
+                // Whatever answers there is none of ours, or one of us is set up wrongly.
+                ConnectError::Tls(_) | ConnectError::NotUpgraded(_) => tracing::warn!("{}: {text}", self.address),
+                _ => tracing::debug!("{} ({:?}): {text}", self.address, self.lane),
+            }
             self.last_failure = Some(text);
         }
     }
@@ -325,6 +364,17 @@ enum Ended {
     Broken,
     /// Nobody sends any more.
     Unused,
+}
+
+/// Says one of the first frames, and hears what the other side says to it.
+async fn ask(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    said: &[u8],
+) -> Result<Bytes, ConnectError> {
+    frame::write(to, said).await?;
+    to.flush().await?;
+    Ok(frame::read(from, HELLO_BYTES_MAX).await?.ok_or(HandshakeError::Malformed)?)
 }
 
 async fn flush(to: &mut BufWriter<WriteHalf<TokioIo<Upgraded>>>) -> io::Result<()> {

@@ -5,6 +5,7 @@ mod frame;
 mod handshake;
 mod inbound;
 mod link;
+mod secret;
 mod upgrade;
 
 use std::collections::{HashMap, HashSet};
@@ -19,8 +20,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::tls::TlsClient;
+
 pub use handshake::{Lane, PATH, UPGRADE};
 use link::{Link, Queued};
+pub use secret::{Secret, SecretError};
 pub use upgrade::upgrade;
 
 /// Most outgoing connections, used or not.
@@ -39,6 +43,10 @@ pub struct PeerIdentity {
     pub address: Address,
     /// Drawn at random at each start.
     pub instance: u64,
+    /// What every node of the cluster must know; nothing if none needs to.
+    pub secret: Option<Secret>,
+    /// How connections are opened over TLS; nothing if they are not.
+    pub tls: Option<TlsClient>,
 }
 
 /// Who takes what peers send.
@@ -72,6 +80,13 @@ impl<R> Clone for Peers<R> {
     }
 }
 
+/// What is wrong with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Complaint {
+    NotUnderstood,
+    NotProven,
+}
+
 struct Shared<R> {
     identity: PeerIdentity,
     receiver: R,
@@ -79,7 +94,7 @@ struct Shared<R> {
     /// Where members are reached.
     book: Mutex<HashMap<NodeId, Address>>,
     links: Mutex<HashMap<(Address, Lane), Link>>,
-    complained: Mutex<HashSet<NodeId>>,
+    complained: Mutex<HashSet<(NodeId, Complaint)>>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -193,12 +208,14 @@ impl<R> Shared<R> {
         }
     }
 
-    fn warn_once(&self, peer: &NodeId, reason: &str) {
+    fn warn_once(&self, peer: &NodeId, complaint: Complaint, reason: &str) {
         let mut complained = locked(&self.complained);
-        if complained.len() < COMPLAINTS_MAX && complained.insert(peer.clone()) {
-            tracing::warn!(
-                "{peer} sends what is not understood ({reason}); its connection was closed, and it is not said again"
-            );
+        if complained.len() < COMPLAINTS_MAX && complained.insert((peer.clone(), complaint)) {
+            let what = match complaint {
+                Complaint::NotUnderstood => "sends what is not understood",
+                Complaint::NotProven => "has not proven that it belongs to this cluster",
+            };
+            tracing::warn!("{peer} {what} ({reason}); its connection was closed, and it is not said again");
         }
     }
 }

@@ -42,6 +42,10 @@ struct TestNode {
 
 impl TestNode {
     async fn start(name: &str, cluster: &str) -> Self {
+        Self::with_secret(name, cluster, None).await
+    }
+
+    async fn with_secret(name: &str, cluster: &str, secret: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: Address = listener.local_addr().expect("bound").to_string().parse().expect("good");
         let id: NodeId = name.parse().expect("a good name");
@@ -50,6 +54,8 @@ impl TestNode {
             cluster: cluster.parse().expect("a good name"),
             address: address.clone(),
             instance: 1,
+            secret: secret.map(|secret| Secret::new(secret.as_bytes())),
+            tls: None,
         };
         let (messages_in, messages) = mpsc::channel(1_000);
         let (refusals_in, refusals) = mpsc::channel(1_000);
@@ -155,4 +161,59 @@ async fn nodes_of_other_clusters_and_namesakes_are_refused_with_the_reason() {
     namesake.peers.contact(listener.address.clone(), "hello".into());
     let reason = timeout(Duration::from_secs(10), namesake.refusals.recv()).await.expect("in time").expect("open");
     assert!(reason.contains("is taken") && reason.contains("--node-id"), "{reason}");
+}
+
+#[tokio::test]
+async fn nodes_that_know_the_same_secret_talk_and_no_others_do() {
+    let secrets = [None, Some("one secret of many"), Some("another one of many")];
+    for (opener, accepter) in secrets.into_iter().flat_map(|one| secrets.map(|other| (one, other))) {
+        let mut one = TestNode::with_secret("a", "c", opener).await;
+        let mut other = TestNode::with_secret("b", "c", accepter).await;
+        one.peers.contact(other.address.clone(), "hello".into());
+        let outcome = async {
+            tokio::select! {
+                (from, message) = other.next() => Ok((from, message)),
+                refusal = one.refusals.recv() => Err(refusal.expect("open")),
+            }
+        };
+        match timeout(Duration::from_secs(10), outcome).await.expect("in time") {
+            Ok(heard) => {
+                assert_eq!(heard, (one.id.clone(), "hello".into()));
+                assert_eq!(opener, accepter);
+            }
+            Err(reason) => {
+                assert!(opener != accepter && reason.contains("--peer-secret-file"), "{reason}");
+                assert!(!reason.contains("of many"), "{reason}");
+            }
+        }
+    }
+}
+
+/// Somebody who has heard how others proved themselves, and says the same again.
+#[tokio::test]
+async fn what_proved_one_connection_proves_no_other() {
+    let node = TestNode::with_secret("b", "c", Some("one secret of many")).await;
+    let secret = Secret::new(b"one secret of many");
+    let hello = handshake::encode(&handshake::Hello {
+        cluster: "c".parse().expect("good"),
+        node: "a".parse().expect("good"),
+        instance: 1,
+        address: "127.0.0.1:1".parse().expect("good"),
+        lane: Lane::Data,
+        nonce: [7; 32],
+        has_secret: true,
+    });
+    let mut proven = None;
+    for is_replay in [false, true] {
+        let (mut near, far) = tokio::io::duplex(65_536);
+        let peers = node.peers.clone();
+        tokio::spawn(async move { peers.serve(far).await });
+        frame::write(&mut near, &hello).await.expect("writes");
+        let challenge = frame::read(&mut near, 4_096).await.expect("reads").expect("a challenge");
+        let proof = *proven.get_or_insert_with(|| secret.proof(secret::Side::Opener, &hello, &challenge));
+        frame::write(&mut near, &handshake::encode(&proof)).await.expect("writes");
+        let verdict = frame::read(&mut near, 4_096).await.expect("reads").expect("a verdict");
+        let verdict = handshake::decode(&verdict).expect("good");
+        assert_eq!(matches!(verdict, handshake::Verdict::Refused { .. }), is_replay, "{verdict:?}");
+    }
 }

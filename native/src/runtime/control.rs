@@ -2,6 +2,7 @@
 //! in order. Decides nothing.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::machine::{Due, Look, Machine, die};
 use super::shard::ShardInput;
 use super::{HeardEvent, send};
 use crate::discovery::Discovery;
+use crate::metrics::Metrics;
 use crate::peer::Peers;
 use crate::storage::Store;
 use crate::trace;
@@ -67,6 +69,7 @@ pub(super) struct ControlMachine {
     events: broadcast::Sender<HeardEvent>,
     next_token: u64,
     trace: trace::Membership,
+    metrics: Arc<Metrics>,
     /// Told once the goodbye went out, which is when it was made durable.
     stopping: Option<oneshot::Sender<()>>,
     /// Told once the node has left for good.
@@ -80,6 +83,7 @@ impl ControlMachine {
         discovery: Option<Discovery>,
         shards: Vec<mpsc::Sender<ShardInput>>,
         events: broadcast::Sender<HeardEvent>,
+        metrics: Arc<Metrics>,
         left: oneshot::Sender<()>,
     ) -> Self {
         let undelivered = shards.iter().map(|_| VecDeque::new()).collect();
@@ -100,6 +104,7 @@ impl ControlMachine {
             events,
             next_token,
             trace,
+            metrics,
             stopping,
             left,
         }
@@ -166,7 +171,10 @@ impl ControlMachine {
                     }
                 }
                 Output::Failed(error) => die(&error),
-                Output::Event(event) => self.trace.log(&event),
+                Output::Event(event) => {
+                    self.metrics.happened(&event.kind);
+                    self.trace.log(&event);
+                }
             }
         }
         for (asker, id) in put {

@@ -36,8 +36,10 @@ use self::inbox::Inbox;
 use self::shard::{ShardInput, ShardMachine};
 use crate::config::Settings;
 use crate::discovery::Discovery;
-use crate::peer::{self, Lane, PeerIdentity, Peers};
+use crate::metrics::Metrics;
+use crate::peer::{self, Lane, PeerIdentity, Peers, Secret};
 use crate::storage::Store;
+use crate::tls::TlsClient;
 
 /// Inputs that wait for one machine; beyond, peers wait and clients are refused.
 const QUEUE_MAX: usize = 4_096;
@@ -91,7 +93,13 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RuntimeError`].
-    pub fn start(settings: &Settings, store: Store) -> Result<Arc<Self>, RuntimeError> {
+    pub fn start(
+        settings: &Settings,
+        secret: Option<Secret>,
+        tls: Option<TlsClient>,
+        store: Store,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Arc<Self>, RuntimeError> {
         let clock = Clock::start();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -101,6 +109,8 @@ impl Runtime {
             cluster: settings.core.cluster.name.clone(),
             address: settings.advertise.clone(),
             instance: rng.u64(),
+            secret,
+            tls,
         };
         let start = node::Start {
             node: settings.node_id.clone(),
@@ -115,13 +125,14 @@ impl Runtime {
         let peers = Peers::new(identity, Inbox::new(control.clone(), shards.clone()));
         for (index, inputs) in (0_u32..).zip(shard_inputs) {
             let shard = Shard::start(clock.now(), shard_start(settings, &node, index), store.clone())?;
-            let machine = ShardMachine::new(shard, clock, peers.clone(), control.clone());
+            let machine = ShardMachine::new(shard, clock, peers.clone(), control.clone(), metrics.clone());
             machine::spawn(format!("shard-{index}"), clock, store.clone(), machine, inputs)?;
         }
         let (leaves, left) = oneshot::channel();
         let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
         let discovery = Discovery::new(settings);
-        let machine = ControlMachine::new(node, peers.clone(), discovery, shards.clone(), events.clone(), leaves);
+        let (heard, counted) = (events.clone(), metrics.clone());
+        let machine = ControlMachine::new(node, peers.clone(), discovery, shards.clone(), heard, counted, leaves);
         machine::spawn("control".into(), clock, store.clone(), machine, control_inputs)?;
         let left = Mutex::new(Some(left));
         Ok(Arc::new(Self { clock, store, peers, control, shards, events, left }))
@@ -301,6 +312,13 @@ impl Runtime {
         self.clock.time_of_day(at)
     }
 
+    /// How many inputs wait for each thread.
+    pub(crate) fn queue_lengths(&self) -> Vec<(String, usize)> {
+        let control = ("control".to_owned(), waiting(&self.control));
+        let shards = self.shards.iter().enumerate();
+        shards.map(|(index, shard)| (format!("shard-{index}"), waiting(shard))).chain([control]).collect()
+    }
+
     /// Messages sent, dropped, received and not understood since the start.
     #[must_use]
     pub fn message_counts(&self) -> [u64; 4] {
@@ -321,6 +339,10 @@ fn shard_start(settings: &Settings, node: &Node<Store>, index: u32) -> core_shar
         slices: Slice::all().filter(own).collect(),
         config: settings.core.clone(),
     }
+}
+
+fn waiting<T>(queue: &mpsc::Sender<T>) -> usize {
+    queue.max_capacity() - queue.capacity()
 }
 
 /// Which of so many shards holds a slice. Nothing on disk depends on it.

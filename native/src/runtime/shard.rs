@@ -1,6 +1,7 @@
 //! A shard of the core on its thread: requests of clients come in with somebody who waits for the reply. Decides nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::id::{NodeId, Token};
@@ -16,6 +17,7 @@ use super::control::ControlInput;
 use super::inbox::Inbox;
 use super::machine::{Due, Look, Machine, die};
 use super::send;
+use crate::metrics::Metrics;
 use crate::peer::Peers;
 use crate::storage::Store;
 use crate::trace;
@@ -44,6 +46,7 @@ pub(super) struct ShardMachine {
     next_token: u64,
     wall_due: Time,
     log: trace::Data,
+    metrics: Arc<Metrics>,
 }
 
 impl ShardMachine {
@@ -52,9 +55,10 @@ impl ShardMachine {
         clock: Clock,
         peers: Peers<Inbox>,
         control: mpsc::Sender<ControlInput>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let (replies, log) = Default::default();
-        Self { shard, clock, peers, control, replies, next_token: 0, wall_due: Time::ZERO, log }
+        Self { shard, clock, peers, control, replies, next_token: 0, wall_due: Time::ZERO, log, metrics }
     }
 
     fn step(&mut self, now: Time, input: Input) -> Due {
@@ -75,7 +79,10 @@ impl ShardMachine {
                     let _ = self.control.blocking_send(ControlInput::Shard(event));
                 }
                 Output::Failed(error) => die(&error),
-                Output::Event(event) => self.log.log(&event),
+                Output::Event(event) => {
+                    self.metrics.happened(&event.kind);
+                    self.log.log(&event);
+                }
             }
         }
         due

@@ -9,11 +9,13 @@ use std::{io, thread};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode, Readable as _};
+use prometheus::Histogram;
 use quorate_core::storage::{Batch, Page, PageLimit, Space, StorageError};
 
 use super::barrier::Barrier;
 use super::directory::DataDirectory;
 use crate::descriptors::TABLES_MAX;
+use crate::metrics::fsync_meter;
 
 /// Blocks of tables kept in memory, in bytes.
 const CACHE_BYTES: u64 = 256 * 1_024 * 1_024;
@@ -32,6 +34,7 @@ pub(super) struct Lsm {
     tree: Keyspace,
     operations: Keyspace,
     barrier: Barrier,
+    fsync: Histogram,
     directory: DataDirectory,
     /// Rows of objects: what came and went since the start, and, once it is counted, what was there before.
     keys: Arc<AtomicI64>,
@@ -56,6 +59,7 @@ impl Lsm {
             tree,
             operations,
             barrier: Barrier::default(),
+            fsync: fsync_meter(),
             directory,
             keys,
             failure: OnceLock::new(),
@@ -148,7 +152,15 @@ impl Lsm {
 
     /// Returns once everything applied before the call is on the disk.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        self.barrier.wait(|| self.database.persist(PersistMode::SyncData).map_err(from_fjall))
+        self.barrier.wait(|| {
+            let _timer = self.fsync.start_timer();
+            self.database.persist(PersistMode::SyncData).map_err(from_fjall)
+        })
+    }
+
+    /// How long fsyncs took.
+    pub(super) const fn fsync_meter(&self) -> &Histogram {
+        &self.fsync
     }
 
     /// Bytes of all files.
@@ -204,7 +216,8 @@ impl Lsm {
         }
     }
 
-    fn free_bytes(&self) -> Result<u64, StorageError> {
+    /// Bytes left on the file system.
+    pub(super) fn free_bytes(&self) -> Result<u64, StorageError> {
         let found = rustix::fs::statvfs(self.directory.store()).map_err(|error| StorageError::Io(error.to_string()))?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use prometheus::Histogram;
 use quorate_core::storage::{Batch, MemoryStore, Page, PageLimit, Seq, Space, Storage, StorageError};
 
 pub use directory::{DataDirectory, DirectoryError};
@@ -103,6 +104,23 @@ impl Store {
         match &self.engine {
             Engine::Lsm(lsm) => lsm.disk_bytes(),
             Engine::Memory(_) => 0,
+        }
+    }
+
+    /// Bytes left on the file system; nothing in memory, or where the system does not say.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        match &self.engine {
+            Engine::Lsm(lsm) => lsm.free_bytes().ok(),
+            Engine::Memory(_) => None,
+        }
+    }
+
+    /// How long its fsyncs took; nothing in memory.
+    pub(crate) fn fsync_meter(&self) -> Option<Histogram> {
+        match &self.engine {
+            Engine::Lsm(lsm) => Some(lsm.fsync_meter().clone()),
+            Engine::Memory(_) => None,
         }
     }
 
