@@ -300,3 +300,21 @@ fn a_change_is_taken_back() {
     });
     assert_eq!(world.violations(), []);
 }
+
+/// Whoever leaves has gone once nothing is under way any more as far as it knows; an operator elsewhere may still be able to
+/// go back.
+#[test]
+fn a_revert_that_comes_too_late_makes_no_owner_of_who_has_gone() {
+    let mut world = cluster(4, 0);
+    change(&mut world, "B", LayoutChange::Leave);
+    wait(&mut world, "the change is under way", |world| owners(world).len() == 3);
+    let mut late = 0;
+    while process(&world, "B") != ProcessState::Stopped {
+        let mut reverted = world.clone();
+        change(&mut reverted, "D", LayoutChange::Revert);
+        wait(&mut reverted, "all agree", World::is_settled);
+        late += u32::from(process(&reverted, "B") == ProcessState::Stopped);
+        world.run_until(world.now() + Duration::from_millis(2));
+    }
+    assert!(late > 0, "some came too late");
+}

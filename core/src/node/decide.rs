@@ -250,6 +250,13 @@ impl<S: Storage> Node<S> {
         self.readmissions().chain(changes.iter().cloned()).collect()
     }
 
+    /// Whether an owner had handed over everything and was gone when a change made it an owner again, as a revert can that
+    /// comes too late.
+    fn is_gone_for_good(&self, node: &NodeId, role: &Role) -> bool {
+        let known = self.membership.member(node).map(|known| &known.member);
+        known.is_some_and(|member| member.state == State::Left && member.actor == role.store)
+    }
+
     fn changes_for_members(&self) -> Vec<Change> {
         let is_new = |member: &&Member| {
             let excluded = self.layout().exclusion(&member.node);
@@ -258,13 +265,17 @@ impl<S: Storage> Node<S> {
         let admit = |member: &Member| Change::Admit { node: member.node.clone(), role: role_of(member) };
         let mut changes: Vec<Change> =
             self.readmissions().chain(self.living_members().filter(is_new).map(admit)).collect();
+        let remove = |node: &NodeId, why| Change::Remove { node: node.clone(), why };
+        let gone = self.layout().roles().filter(|(node, role)| self.is_gone_for_good(node, role));
+        changes.extend(gone.map(|(node, _)| remove(node, Farewell::Removed)));
         if let Some(evict_after) = self.start.config.evict_after {
             let now = self.effects.now;
-            let gone = self.deciding.dead_since.iter().filter(|(_, since)| now.since(**since) >= evict_after);
+            let dead = self.deciding.dead_since.iter().filter(|(_, since)| now.since(**since) >= evict_after);
+            let waits = |node: &NodeId| self.layout().role(node).is_some_and(|role| !self.is_gone_for_good(node, role));
             // With fewer owners than copies there would be nobody to take what the dead one had.
             let spare = self.layout().len().saturating_sub(usize::from(self.start.config.cluster.replication.n.get()));
-            let owners = gone.filter(|(node, _)| self.layout().is_owner(node)).take(spare);
-            changes.extend(owners.map(|(node, _)| Change::Remove { node: node.clone(), why: Farewell::Evicted }));
+            let owners = dead.filter(|(node, _)| waits(node)).take(spare);
+            changes.extend(owners.map(|(node, _)| remove(node, Farewell::Evicted)));
         }
         changes
     }
