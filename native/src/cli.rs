@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::{self, BenchArguments};
 use crate::client::{self, ClientCommand};
 use crate::config::{self, Options, Settings};
 use crate::demo::{self, DemoArguments};
@@ -45,6 +46,11 @@ enum Command {
     /// dead node is evicted after 5 s. Exit code 0: no acknowledged write was lost, and whatever failed was served within
     /// a second of tries. 1: that is not so, or the show could not go on. 130: interrupted.
     Demo(DemoArguments),
+    /// Put a running cluster under load and measure what it does and how soon it answers.
+    ///
+    /// The connections are spread over all endpoints. Latencies are of operations that succeeded; what fails is counted and
+    /// not tried again. Exit code 0: there are figures. 1: not one operation succeeded, or the keys could not be written.
+    Bench(BenchArguments),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -73,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve_node(*arguments),
         Command::Sim(arguments) => simulate(&arguments),
         Command::Demo(arguments) => show(&arguments),
+        Command::Bench(arguments) => measure(&arguments),
         Command::Client(command) => ask_cluster(command),
     }
 }
@@ -113,6 +120,17 @@ fn show(arguments: &DemoArguments) -> ExitCode {
     };
     match runtime.block_on(demo::run(arguments, &mut io::stdout())) {
         Ok(code) => code,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn measure(arguments: &BenchArguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    match runtime.block_on(bench::run(arguments, &mut io::stdout())) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
 }

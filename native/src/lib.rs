@@ -3,6 +3,7 @@
 //! It takes no decision about data or membership: whatever is decided is decided in `quorate-core`, where the simulator
 //! can see it.
 
+pub mod bench;
 pub mod cli;
 pub mod client;
 mod clocks;

@@ -138,6 +138,10 @@ fn nodes_and_clients_speak_tls_with_those_they_know() {
     assert!(message.contains("over TLS") && message.contains("certificate"), "{message}");
     let members = over_tls(&nodes[1], &own.authority, &["members"]).expect("works");
     assert!(members.contains(&nodes[0].address()), "{members}");
+    let bench = ["bench", "--connections", "2", "--keys", "4", "--for", "100ms", "--json"];
+    let figures: Value =
+        serde_json::from_str(&over_tls(&nodes[0], &own.authority, &bench).expect("works")).expect("JSON");
+    assert!(figures["failed"] == 0 && figures["operations"] != 0, "{figures}");
 
     // Who speaks no TLS is told so, a node as well as a client.
     let plain = nodes[0].get("/api/v1/status");

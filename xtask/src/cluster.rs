@@ -189,6 +189,11 @@ impl Cluster {
         Ok(ended)
     }
 
+    /// The processes of the nodes that run.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.nodes.iter().map(|node| node.process.id()).collect()
+    }
+
     /// How many nodes run.
     pub(crate) fn running(&self) -> usize {
         self.nodes.len()

@@ -61,7 +61,7 @@ pub(crate) fn build_server(workspace: &Workspace, progress: &mut Progress) -> Re
 }
 
 /// Gets something when a person or a program asks this one to stop.
-fn interruption() -> Result<Receiver<()>> {
+pub(crate) fn interruption() -> Result<Receiver<()>> {
     let (sender, receiver) = mpsc::channel();
     ctrlc::set_handler(move || {
         // Fails only after the demo has ended, when there is nobody left to tell.

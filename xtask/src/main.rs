@@ -3,6 +3,8 @@
 //! It is the only place of automation: CI and the README call nothing else. It is never part of the product, and the
 //! product never depends on it.
 
+mod bare;
+mod bench;
 mod bindings;
 mod bugs;
 mod cluster;
@@ -17,6 +19,7 @@ mod sim;
 mod test;
 mod tools;
 mod trunk;
+mod usage;
 mod wasm_opt;
 mod workspace;
 
@@ -47,6 +50,8 @@ enum Task {
     Lint,
     /// Build and run the simulated world, with any arguments of `quorate sim`
     Sim(sim::Options),
+    /// Measure three release nodes on this machine, beside a bare quorum in the same run
+    Bench(bench::Options),
     /// Plant each known bug in turn, see it found, and write core/tests/planted.md
     Bugs,
     /// Build and serve the page with Trunk, and check that it gives the same page as `web`
@@ -73,6 +78,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Web => page::build(&workspace, &mut progress).map(|()| ExitCode::SUCCESS),
         Task::Lint => lint::run(&workspace, &mut progress),
         Task::Sim(options) => sim::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
+        Task::Bench(options) => bench::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
         Task::Bugs => bugs::run(&workspace, &mut progress).map(|()| ExitCode::SUCCESS),
         Task::Trunk => trunk::run(&workspace, &mut progress),
     }

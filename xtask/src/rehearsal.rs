@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<()> 
     if data.exists() {
         std::fs::remove_dir_all(&data).with_context(|| format!("cannot empty {}", data.display()))?;
     }
-    let port = free_ports()?;
+    let port = free_ports(SIZE)?;
     let first = progress.part("first demo", |_| demo(workspace, port, &data))?;
     let second = progress.part("second demo, same data", |_| demo(workspace, port, &data))?;
     ensure!(first == second, "the second demo is cluster {second} and not {first}, whose data it was given");
@@ -93,19 +93,19 @@ fn interrupt(demo: &Child) -> Result<()> {
     Ok(())
 }
 
-/// The first of some free ports in a row.
-fn free_ports() -> Result<u16> {
+/// The first of so many free ports in a row.
+pub(crate) fn free_ports(count: u16) -> Result<u16> {
     const TRIES_MAX: usize = 100;
     for _ in 0..TRIES_MAX {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let row = port..=port.saturating_add(SIZE - 1);
-        let free = row.len() == usize::from(SIZE)
+        let row = port..=port.saturating_add(count - 1);
+        let free = row.len() == usize::from(count)
             && row.into_iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
         if free {
             return Ok(port);
         }
     }
-    bail!("no {SIZE} free ports in a row were found in {TRIES_MAX} tries")
+    bail!("no {count} free ports in a row were found in {TRIES_MAX} tries")
 }
 
 #[cfg(test)]

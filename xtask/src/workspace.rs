@@ -68,6 +68,11 @@ impl Workspace {
         self.target.join("release/quorate")
     }
 
+    /// An example of the server's package, as `cargo build --release` leaves it.
+    pub(crate) fn release_example(&self, name: &str) -> PathBuf {
+        self.target.join("release/examples").join(name)
+    }
+
     /// The name of the package whose `Cargo.toml` this is.
     pub(crate) fn package_name(&self, manifest: &Path) -> Option<&str> {
         let packages = self.packages.as_array()?;

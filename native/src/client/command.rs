@@ -32,7 +32,7 @@ pub struct ClientArguments {
         value_delimiter = ',',
         default_value = "127.0.0.1:8080"
     )]
-    pub(super) endpoint: Vec<Endpoint>,
+    pub(crate) endpoint: Vec<Endpoint>,
     /// What proves to the nodes who you are; better said in the environment, which other users of the machine do not see
     #[arg(long, env = "QUORATE_TOKEN", hide_env_values = true, value_parser = parse_token)]
     token: Option<String>,
@@ -41,7 +41,7 @@ pub struct ClientArguments {
     tls_ca: Option<PathBuf>,
     /// Show the whole answer as JSON
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 fn parse_token(text: &str) -> Result<String, String> {
@@ -64,7 +64,13 @@ impl ClientArguments {
         call
     }
 
-    fn tls(&self) -> Result<Option<TlsClient>, TlsError> {
+    /// What proves to the nodes who asks.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// How to speak TLS, where that is wanted.
+    pub(crate) fn tls(&self) -> Result<Option<TlsClient>, TlsError> {
         self.tls_ca.as_deref().map(TlsClient::of_authority).transpose()
     }
 }

@@ -77,8 +77,13 @@ impl Node {
 
     /// Sends SIGTERM, without waiting for anything.
     pub fn ask_to_stop(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name, without waiting for anything.
+    pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill runs").success());
     }
 
     /// Waits for the end of a process that was asked to stop.
