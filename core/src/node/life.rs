@@ -150,11 +150,6 @@ impl Trial {
     pub(super) const fn is_sure(&self) -> bool {
         self.sure
     }
-
-    pub(super) fn next_wake(&self) -> Option<Time> {
-        let patience = Some(self.until).filter(|_| !self.sure && !self.answered.is_empty());
-        [self.due, patience, Some(self.tick_due)].into_iter().flatten().min()
-    }
 }
 
 impl<S: Storage> Node<S> {
@@ -185,6 +180,11 @@ impl<S: Storage> Node<S> {
         }
     }
 
+    pub(super) fn life_wake(&self) -> Option<Time> {
+        let patience = Some(self.trial.until).filter(|_| !self.trial.sure && self.was_answered());
+        [self.trial.due, patience, Some(self.trial.tick_due)].into_iter().flatten().min()
+    }
+
     /// The other members of the layout.
     fn others(&self) -> impl Iterator<Item = NodeId> {
         self.layout().owners().filter(|node| **node != self.start.node).cloned()
@@ -213,15 +213,19 @@ impl<S: Storage> Node<S> {
         }
     }
 
+    /// Whether somebody has answered who still counts: whoever did may have left the layout since.
+    fn was_answered(&self) -> bool {
+        self.others().any(|node| self.trial.answered.contains(&node))
+    }
+
     /// Sure, once somebody has answered and nobody is left to be waited for.
     fn settle_trial(&mut self) {
         if self.trial.sure {
             return;
         }
         let down = |node: &NodeId| self.membership.member(node).is_none_or(|known| !known.member.state.is_present());
-        let asked = self.others().any(|node| self.trial.answered.contains(&node));
         let waited_for = self.others().any(|node| !self.trial.answered.contains(&node) && !down(&node));
-        self.trial.sure = asked && (!waited_for || self.effects.now >= self.trial.until);
+        self.trial.sure = self.was_answered() && (!waited_for || self.effects.now >= self.trial.until);
     }
 
     /// Another member starts, or tells that it goes on.

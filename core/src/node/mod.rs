@@ -432,7 +432,7 @@ impl<S: Storage> Node<S> {
         let membership = self.membership.next_wake().filter(|_| member);
         let layout = Some(self.standing.next_wake().min(self.deciding.next_wake())).filter(|_| member);
         let introductions = self.introductions.iter().map(|introduction| introduction.until).min();
-        let life = self.trial.next_wake().filter(|_| member);
+        let life = self.life_wake().filter(|_| member);
         let talk = Some(self.talk_wake()).filter(|_| member);
         [membership, layout, life, self.joining.next_wake(), introductions, talk].into_iter().flatten().min()
     }

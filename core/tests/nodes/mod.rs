@@ -95,7 +95,12 @@ impl Nodes {
             self.now = self.now + Duration::from_millis(10);
             let due: Vec<String> =
                 self.wakes.iter().filter(|(_, at)| **at <= self.now).map(|(name, _)| name.clone()).collect();
-            due.iter().for_each(|name| self.step(name, Input::Timer));
+            for name in due {
+                self.step(&name, Input::Timer);
+                // Else a thread would do nothing but wake up.
+                let is_waking_again = self.nodes.contains_key(&name) && self.wakes[&name] <= self.now;
+                assert!(!is_waking_again, "{name} wants to be woken at once, when it just was");
+            }
         }
     }
 
