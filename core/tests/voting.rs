@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use nodes::{Nodes, SECONDS, name_of};
 use quorate_core::id::Token;
-use quorate_core::layout::{Change, Farewell};
+use quorate_core::layout::{Change, Decision, Farewell, Verdict};
+use quorate_core::message::{Message, NodeMessage};
 use quorate_core::node::{Input, Wish};
 
 /// Long enough to hear of a store, too short to decide that it may vote.
@@ -58,4 +59,23 @@ fn with_a_majority_of_memories_lost_nothing_is_decided_until_an_operator_forces_
     wish(&mut nodes, "D", Wish::Force { changes: remove("C") });
     nodes.run(SECONDS(10));
     assert_eq!(voters(&nodes, "D"), ["A", "B", "C", "D", "E"], "with its empty store C comes in as a new one");
+}
+
+#[test]
+fn what_a_majority_has_accepted_is_found_though_the_one_that_proposed_it_is_gone_before_it_could_tell() {
+    let mut nodes = five_of_which_forgot(&[]);
+    wish(&mut nodes, "D", Wish::Changes { base: None, changes: remove("C") });
+    while let Some((to, from, envelope)) = nodes.flying.pop_front() {
+        let is_vote = matches!(
+            envelope.message,
+            Message::Node(NodeMessage::Decision(Decision { verdict: Verdict::Accepted, .. }))
+        );
+        if !is_vote {
+            nodes.step(&to, Input::Message { from, envelope });
+        }
+    }
+    nodes.nodes.remove("D");
+    assert!(nodes.nodes["A"].rings().layout().is_owner(&name_of("C")), "nobody has counted");
+    nodes.run(SECONDS(5));
+    assert!(!nodes.nodes["A"].rings().layout().is_owner(&name_of("C")));
 }

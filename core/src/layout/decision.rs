@@ -86,6 +86,13 @@ impl Acceptor {
         };
         Some(Decision { base, ballot, verdict })
     }
+
+    /// What it has accepted as the successor of `base`. A majority may have done so too, and whoever counted them may be
+    /// gone: then it is decided, and nobody knows.
+    #[must_use]
+    pub fn accepted(&self, base: LayoutId) -> Option<&Layout> {
+        self.accepted.as_ref().filter(|_| self.base == base).map(|(_, layout)| layout)
+    }
 }
 
 /// An attempt to decide the next version.

@@ -75,6 +75,8 @@ struct Attempt {
 #[derive(Clone, Debug)]
 pub(super) struct Deciding {
     acceptor: Acceptor,
+    /// When it accepted something last, or this process began.
+    accepted_at: Time,
     attempt: Option<Attempt>,
     /// The greatest round of a ballot that was heard of.
     round: u64,
@@ -91,6 +93,7 @@ impl Deciding {
     pub(super) const fn new(acceptor: Acceptor, now: Time) -> Self {
         Self {
             acceptor,
+            accepted_at: now,
             attempt: None,
             round: 0,
             not_before: now,
@@ -207,7 +210,21 @@ impl<S: Storage> Node<S> {
                 Err(error) => self.answer_wish(waiting.token, Err(error)),
             }
         }
-        self.wanted_by_members(active)
+        self.wanted_by_members(active).or_else(|| self.left_undecided())
+    }
+
+    /// What this node has accepted and heard no more of: whoever proposed it may be gone, and it may be decided already.
+    fn left_undecided(&self) -> Option<Layout> {
+        let accepted = self.deciding.acceptor.accepted(self.rings.id)?;
+        let due = self.deciding.accepted_at + ATTEMPT_TIMEOUT + STAGGER * self.place_in_line()?;
+        (due <= self.effects.now).then(|| accepted.clone())
+    }
+
+    /// How many owners that are alive act before this one; nothing if it is none.
+    fn place_in_line(&self) -> Option<u32> {
+        let mut living = self.layout().owners().filter(|node| self.is_alive(node));
+        let place = living.position(|node| *node == self.start.node)?;
+        Some(u32::try_from(place).unwrap_or(u32::MAX).min(8))
     }
 
     /// What the members ask for, once this node is the one to see to it.
@@ -219,10 +236,7 @@ impl<S: Storage> Node<S> {
             return None;
         }
         let since = *self.deciding.wanted_since.get_or_insert(now);
-        let place =
-            self.layout().owners().filter(|node| self.is_alive(node)).position(|node| *node == self.start.node)?;
-        let place = u32::try_from(place).unwrap_or(u32::MAX).min(8);
-        if now.since(since) < GATHER + STAGGER * place {
+        if now.since(since) < GATHER + STAGGER * self.place_in_line()? {
             return None;
         }
         self.layout().with(&changes, &self.start.config.cluster).ok()
@@ -338,6 +352,9 @@ impl<S: Storage> Node<S> {
             self.deciding.acceptor = Acceptor::default();
         }
         let answer = self.deciding.acceptor.answer(decision)?;
+        if answer.verdict == Verdict::Accepted {
+            self.deciding.accepted_at = self.effects.now;
+        }
         let mut batch = Batch::default();
         batch.put(Space::Meta, rows::ACCEPTOR, rows::encode(&self.deciding.acceptor));
         self.must_apply(batch);
