@@ -87,6 +87,17 @@ pub enum MessageKind {
     Talk,
 }
 
+impl MessageKind {
+    /// Whether it goes from one control plane to another.
+    #[must_use]
+    pub const fn is_for_control_plane(self) -> bool {
+        matches!(
+            self,
+            Self::Gossip | Self::Probe | Self::ProbeAnswer | Self::Join | Self::Life | Self::Layout | Self::Talk
+        )
+    }
+}
+
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -242,6 +242,8 @@ pub fn deed(action: &Action) -> Option<String> {
         Action::HealCore { core } => Some(format!("you mended {} for good", words::list(core))),
         Action::Slow { node, by } if by.is_zero() => Some(format!("{node} is as quick as it was")),
         Action::Slow { node, .. } => Some(format!("you made {node} slow")),
+        Action::SlowControl { node, by } if by.is_zero() => Some(format!("{node} hears of others as soon as it did")),
+        Action::SlowControl { node, .. } => Some(format!("you made {node} hear late of the others")),
         Action::Disk { node, fault } => disk_deed(node, *fault),
         // The events that follow tell it.
         Action::Pause { .. } | Action::Resume { .. } | Action::Clock { .. } => None,

@@ -256,6 +256,14 @@ pub enum Action {
         /// How much later; zero is as it should be.
         by: Duration,
     },
+    /// The control plane of a process takes everything that comes for it so much later, while the shards go on: its thread, or
+    /// the connection of its own, stalls.
+    SlowControl {
+        /// Whose.
+        node: NodeId,
+        /// How much later; zero is as it should be.
+        by: Duration,
+    },
     /// The clock on the wall of a node is set, and goes at another pace from now on.
     Clock {
         /// Which.

@@ -61,6 +61,7 @@ impl World {
             | Action::Pause { node }
             | Action::Resume { node }
             | Action::Slow { node, .. }
+            | Action::SlowControl { node, .. }
             | Action::Clock { node, .. }
             | Action::Disk { node, .. } => {
                 if let Some(host) = at(self, node) {
@@ -92,6 +93,12 @@ impl World {
                 self.hosts[host].slow_by = *by;
                 if !by.is_zero() {
                     self.checker.note(Fault::SlowProcess);
+                }
+            }
+            Action::SlowControl { by, .. } if running => {
+                self.hosts[host].slow_control_by = *by;
+                if !by.is_zero() {
+                    self.checker.note(Fault::SlowControl);
                 }
             }
             Action::Clock { jump_ms, drift_ppm, .. } => self.set_clock(host, *jump_ms, *drift_ppm),
@@ -353,7 +360,7 @@ impl World {
     /// Everything about a node is as it should be from now on, but for its links.
     pub(super) fn mend(&mut self, host: HostIndex) {
         self.hosts[host].mend_disks();
-        self.hosts[host].slow_by = Duration::ZERO;
+        self.hosts[host].hurry();
         if self.hosts[host].paused {
             self.go_on(host);
         }

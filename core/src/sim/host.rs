@@ -55,8 +55,10 @@ pub(super) fn address_of(node: &NodeId) -> Address {
     Address::new(node.as_str()).expect("a node id is an address")
 }
 
-/// A part of a process that is stepped by itself: the control plane is 0, the shards follow.
+/// A part of a process that is stepped by itself: the control plane is [`CONTROL`], the shards follow.
 pub(super) type Part = u32;
+/// The part of a process that knows who is alive and who owns what.
+pub(super) const CONTROL: Part = 0;
 
 /// What a process asks of the world.
 #[derive(Clone, Debug)]
@@ -150,6 +152,8 @@ pub(super) struct Host {
     pub(super) paused: bool,
     /// How much later the process takes what comes.
     pub(super) slow_by: Duration,
+    /// How much later its control plane does, if that is more.
+    pub(super) slow_control_by: Duration,
     /// Whether it has left its cluster for good, and was not started since.
     pub(super) left: bool,
     /// Whether an old copy took the place of the disk since the last process ended.
@@ -203,6 +207,7 @@ impl Host {
             since: Time::ZERO,
             paused: false,
             slow_by: Duration::ZERO,
+            slow_control_by: Duration::ZERO,
             left: false,
             restored: false,
             forgot_votes: false,
@@ -221,7 +226,8 @@ impl Host {
 
     /// Whether a process runs and moves.
     pub(super) fn is_well(&self) -> bool {
-        self.state == ProcessState::Running && !self.paused && self.slow_by.is_zero() && self.disk_is_healthy()
+        let is_quick = self.slow_by.is_zero() && self.slow_control_by.is_zero();
+        self.state == ProcessState::Running && !self.paused && is_quick && self.disk_is_healthy()
     }
 
     /// Whether a process can start: one that cannot read its disk ends at once.
@@ -273,11 +279,16 @@ impl Host {
         torn
     }
 
+    /// It takes what comes without delay from now on.
+    pub(super) const fn hurry(&mut self) {
+        (self.slow_by, self.slow_control_by) = (Duration::ZERO, Duration::ZERO);
+    }
+
     fn enter(&mut self, now: Time, state: ProcessState) {
         self.state = state;
         self.since = now;
         self.paused = false;
-        self.slow_by = Duration::ZERO;
+        self.hurry();
     }
 
     /// Empties the disks of a machine that does not run.
@@ -453,8 +464,8 @@ impl Host {
                             node::Output::Contact { address, envelope } => {
                                 out.push(Wish::Contact { address, envelope });
                             }
-                            node::Output::Sync { upto } => out.push(Wish::Sync { part: 0, upto }),
-                            node::Output::Wake { at } => out.push(Wish::Wake { part: 0, at }),
+                            node::Output::Sync { upto } => out.push(Wish::Sync { part: CONTROL, upto }),
+                            node::Output::Wake { at } => out.push(Wish::Wake { part: CONTROL, at }),
                             node::Output::Event(event) => out.push(Wish::Event(event)),
                             node::Output::Failed(error) => out.push(Wish::Failed(error)),
                             node::Output::Left => out.push(Wish::Left),

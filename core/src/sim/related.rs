@@ -65,6 +65,7 @@ pub(super) fn nodes_of(action: &Action) -> Vec<&NodeId> {
         | Action::Pause { node }
         | Action::Resume { node }
         | Action::Slow { node, .. }
+        | Action::SlowControl { node, .. }
         | Action::Clock { node, .. }
         | Action::Disk { node, .. }
         | Action::Layout { node, .. } => Vec::from([node]),

@@ -192,6 +192,8 @@ pub(super) fn of_action(action: &Action) -> Option<String> {
         }
         Action::Slow { node, by } if by.is_zero() => format!("{node} was quick again"),
         Action::Slow { node, by } => format!("{node} became slow: {by:?} for everything"),
+        Action::SlowControl { node, by } if by.is_zero() => format!("the control plane of {node} was quick again"),
+        Action::SlowControl { node, by } => format!("the control plane of {node} became slow: {by:?} for everything"),
         Action::PowerFailure => "the power failed everywhere".into(),
         Action::Add => "a node was added".into(),
         Action::Layout { node, change } => format!("an operator asked {node} {}", layout_change(change)),

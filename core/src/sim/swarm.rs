@@ -42,6 +42,7 @@ enum Kind {
     Stop,
     Pause,
     SlowProcess,
+    SlowControl,
     DiskLost,
     DiskRolledBack,
     BitRot,
@@ -52,7 +53,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Partition,
         Self::OneWayCut,
         Self::SlowLink,
@@ -62,6 +63,7 @@ impl Kind {
         Self::Stop,
         Self::Pause,
         Self::SlowProcess,
+        Self::SlowControl,
         Self::DiskLost,
         Self::DiskRolledBack,
         Self::BitRot,
@@ -201,6 +203,8 @@ impl Draw {
                 Kind::Pause,
                 Kind::Clock,
                 Kind::PowerFailure,
+                // Its shards go on under the old layout after others have left it.
+                Kind::SlowControl,
             ]);
         }
         if self.mode == Mode::Liveness {
@@ -271,6 +275,10 @@ impl Draw {
             Kind::SlowProcess => {
                 (Action::Slow { node: node.clone(), by: ms(rng, 5, 1_500) }, Action::Slow { node, by: nothing })
             }
+            Kind::SlowControl => (
+                Action::SlowControl { node: node.clone(), by: ms(rng, 50, 3_000) },
+                Action::SlowControl { node, by: nothing },
+            ),
             Kind::DiskLost => (Action::Crash { node, disk: DiskFate::Lost }, restart),
             Kind::DiskRolledBack => {
                 let copied = Time(rng.between((Time::ZERO + SETTLING).0, begin.0));

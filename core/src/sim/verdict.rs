@@ -55,6 +55,8 @@ pub enum Fault {
     Pause,
     /// A process took long for everything.
     SlowProcess,
+    /// A control plane took long for everything, while its shards went on.
+    SlowControl,
     /// A crash kept some batches that were not durable yet, and tore the next one.
     TornBatch,
     /// A disk lost everything.
@@ -89,7 +91,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -102,6 +104,7 @@ impl Fault {
         Self::Stop,
         Self::Pause,
         Self::SlowProcess,
+        Self::SlowControl,
         Self::TornBatch,
         Self::DiskLost,
         Self::DiskRolledBack,

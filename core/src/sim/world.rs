@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::action::{ClientOperation, RequestOptions, Setting};
 use super::checker::Checker;
 use super::client::{Asked, Clients, Open};
-use super::host::{Host, Part, Wish, address_of, name_of};
+use super::host::{CONTROL, Host, Part, Wish, address_of, name_of};
 use super::network::{Fate, HostIndex, Network};
 use super::verdict::{Fault, Tally, Violation};
 use super::{Invariant, Verdict};
@@ -37,6 +37,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Things that wait for a process that stands still; messages beyond are dropped, as a full socket drops them.
 const WAITING_MAX: usize = 10_000;
+/// Far more than all parts of all nodes can have to do at one moment.
+const WAKES_AT_ONCE_MAX: u32 = 100_000;
 /// Between two looks at the queues of all nodes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -123,6 +125,8 @@ pub struct World {
     pub(super) core: Option<(Time, Vec<HostIndex>)>,
     /// What the message is about that a process takes at this moment.
     pub(super) handling: Option<MessageKind>,
+    /// How often somebody was woken at a moment.
+    wakes: (Time, u32),
     next_look: Time,
     recording: bool,
     events: Vec<Event>,
@@ -161,6 +165,7 @@ impl World {
             steady_since: None,
             core: None,
             handling: None,
+            wakes: (Time::ZERO, 0),
             next_look: Time::ZERO,
             recording,
             events: Vec::new(),
@@ -228,7 +233,13 @@ impl World {
 
     /// Something has come for a process, which may stand still or be slow.
     fn reach(&mut self, host: HostIndex, item: Item) {
-        let slow_by = self.hosts[host].slow_by;
+        let is_for_control = match &item {
+            Item::Message(flight) => flight.kind.is_for_control_plane(),
+            Item::Durable { part, .. } | Item::Wake { part, .. } => *part == CONTROL,
+            _ => false,
+        };
+        let Host { slow_by, slow_control_by, .. } = self.hosts[host];
+        let slow_by = if is_for_control { slow_by.max(slow_control_by) } else { slow_by };
         if self.hosts[host].paused || slow_by.is_zero() {
             return self.take(item);
         }
@@ -260,11 +271,19 @@ impl World {
                 self.fulfil(host, wishes);
             }
             Item::Wake { host, life, part, at } if self.runs(host, life) && self.hosts[host].is_waking(part, at) => {
+                self.count_wake();
                 let wishes = self.hosts[host].wake(self.now, part);
                 self.fulfil(host, wishes);
             }
             _ => {}
         }
+    }
+
+    /// A process that wants to be woken again at the moment at which it was woken would never do anything else.
+    fn count_wake(&mut self) {
+        let (at, wakes) = self.wakes;
+        self.wakes = if at == self.now { (at, wakes + 1) } else { (self.now, 1) };
+        assert!(wakes < WAKES_AT_ONCE_MAX, "somebody does nothing but wake up at {at:?}");
     }
 
     /// A process that stood still goes on with what waited for it.
