@@ -390,7 +390,12 @@ impl<S: Storage> Shard<S> {
                     pull.unsynced.insert(from.clone());
                 }
                 match refusal {
-                    // The two tell each other, and it is asked again.
+                    // The two tell each other. Whoever has given nothing yet may take long to hear of it: others are asked
+                    // meanwhile.
+                    Refusal::Layout if pull.after.is_none() => {
+                        pull.asked = None;
+                        pull.passed = Some(from.clone());
+                    }
                     Refusal::Layout => {}
                     // Another owner may have it; this one is asked again later.
                     Refusal::NotSynced

@@ -316,8 +316,26 @@ impl Draw {
             let at = Time::ZERO + SETTLING + Duration::from_nanos(rng.below(room));
             self.change_layout(at, &mut rng);
         }
+        if restless {
+            self.remove_the_slow(&mut rng);
+        }
         if rng.chance(200_000) {
             self.setting.evict_after = Some(Duration::from_secs(rng.between(10, 60)));
+        }
+    }
+
+    /// Operators remove who hears late of it: its shards go on as if they owned what others own by then.
+    fn remove_the_slow(&mut self, rng: &mut Rng) {
+        let slowed = |step: &Step| match &step.action {
+            Action::SlowControl { node, by } if !by.is_zero() => Some((step.at, node.clone(), *by)),
+            _ => None,
+        };
+        for (since, slow, by) in self.steps.iter().filter_map(slowed).collect::<Vec<_>>() {
+            let node = rng.pick(&self.nodes).expect("a world has nodes").clone();
+            let at = since + Duration::from_nanos(rng.below(ns(by)));
+            self.at(at, Action::Layout { node, change: LayoutChange::Remove { node: slow.clone() } });
+            let back = at + Duration::from_millis(rng.between(5_000, 15_000));
+            self.at(back, Action::Restart { node: slow });
         }
     }
 
