@@ -95,7 +95,7 @@ fn nodes_are_restarted_one_after_the_other_and_no_client_is_failed_for_a_second(
         cluster.wait_whole();
     }
     clients.wait_writes(20);
-    let figures = clients.check(&cluster.nodes.iter().collect::<Vec<_>>(), 240);
+    let figures = clients.check(&cluster.nodes.iter().collect::<Vec<_>>(), 140);
     assert!(figures.retried > 0, "clients that were at a node when it stopped had to try again: {figures:?}");
 }
 
