@@ -14,9 +14,9 @@ use crate::discovery::DiscoveryService;
 /// Where the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StorageKind {
-    /// On disk, in a log-structured merge tree: for many writes.
+    /// On disk, in a log-structured merge tree.
     Lsm,
-    /// On disk, in one file with copy-on-write B-trees: for many reads.
+    /// On disk, in one file of copy-on-write B-trees.
     Btree,
     /// In memory only: a restart begins empty.
     Memory,

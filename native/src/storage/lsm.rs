@@ -1,6 +1,9 @@
 //! An engine: a log-structured merge tree (fjall). One journal serves all tables, so one fsync does too. Cheap to write;
 //! a read may look into several files. Blocks of its tables carry checksums, which every read compares. Before a table is
 //! written from memory the journal is fsynced, so that no table is ahead of what is durable.
+//!
+//! A start reads the journal up to the first batch that is not whole, which is where a crash ended it. If the end of that
+//! batch is there and its middle is not, as a power cut may leave a large one that was not fsynced, the start is refused.
 
 use std::io;
 use std::path::Path;
@@ -141,6 +144,7 @@ fn from_fjall(error: fjall::Error) -> StorageError {
             | LsmError::InvalidTrailer
             | LsmError::InvalidHeader(_)),
         ) => StorageError::Corrupt(error.to_string()),
+        error @ fjall::Error::JournalRecovery(_) => StorageError::Corrupt(error.to_string()),
         fjall::Error::Poisoned => {
             StorageError::Io("an earlier write of the journal failed, so nothing more is accepted".into())
         }

@@ -50,7 +50,10 @@ pub enum OpenError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The database inside it.
-    #[error("the database in {path} cannot be opened: {source}")]
+    #[error(
+        "the database in {path} cannot be opened: {source}; if that does not go away, start this node with an empty --data-dir: \
+         it pulls what the others have"
+    )]
     Database {
         /// Where it is.
         path: String,

@@ -72,9 +72,13 @@ impl Crashing {
                 self.past.push(everything(&self.exact));
             }
             Step::Settle => {
+                let is_behind = self.durable < self.past.len() - 1;
+                let must_sync = is_behind && (self.owes_a_promise || self.durability == Durability::Sync);
+                let before = self.fsyncs();
                 self.store.settle().expect("settles");
+                prop_assert_eq!(self.fsyncs() - before, u64::from(must_sync));
                 self.settled = self.past.len() - 1;
-                if self.owes_a_promise || self.durability == Durability::Sync {
+                if must_sync {
                     self.note_synced();
                 }
             }
@@ -85,16 +89,17 @@ impl Crashing {
             Step::Kill => self.check_copy(self.settled, |_| ())?,
             Step::PowerCut(share) if self.kind == StorageKind::Lsm => {
                 let durable = self.durable_bytes;
-                self.check_copy(self.durable, |copy| {
-                    let mut content = written_part(&journal(copy));
-                    content.truncate(durable + (content.len() - durable) * share / 100);
-                    fs::write(journal(copy), content).expect("writes");
-                })?;
+                let cut = |content: &mut Vec<u8>| content.truncate(durable + (content.len() - durable) * share / 100);
+                self.check_copy(self.durable, |copy| change_journal(copy, cut))?;
             }
             // What there is beside a journal is made durable by the engine in an order of its own.
             Step::PowerCut(_) => {}
         }
         Ok(())
+    }
+
+    fn fsyncs(&self) -> u64 {
+        self.store.meters().expect("a disk").fsync.get_sample_count()
     }
 
     fn note_synced(&mut self) {
@@ -138,6 +143,12 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
+fn change_journal(data: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut content = written_part(&journal(data));
+    change(&mut content);
+    fs::write(journal(data), content).expect("writes");
+}
+
 /// The only journal of a store that has not written much.
 fn journal(data: &Path) -> PathBuf {
     let files = fs::read_dir(data.join("store")).expect("lists").map(|entry| entry.expect("reads").path());
@@ -170,4 +181,21 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_batch_with_a_hole_at_the_end_of_a_journal_is_refused_and_not_read() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut store = Store::open(&root.path().join("data"), StorageKind::Lsm, Durability::Os).expect("opens");
+    store.apply(batch(&[(Space::Objects, vec![1], Some(noise(1, 20_000)))])).expect("applies");
+    store.settle().expect("settles");
+    let copy = root.path().join("copy");
+    copy_all(&root.path().join("data"), &copy);
+    change_journal(&copy, |content| {
+        let end = content.len();
+        content[end - 12_000..end - 8_000].fill(0);
+    });
+    let refused = Store::open(&copy, StorageKind::Lsm, Durability::Os).expect_err("refused");
+    assert!(matches!(refused, OpenError::Database { source: StorageError::Corrupt(_), .. }), "{refused}");
+    assert!(refused.to_string().contains("empty --data-dir"), "{refused}");
 }

@@ -7,14 +7,9 @@ use super::super::engine::Table;
 use super::super::lsm::Lsm;
 use super::*;
 
-/// Long enough that no two share a block, and nothing that could be packed.
+/// Long enough that no two share a block.
 fn row(number: u8) -> Vec<u8> {
-    let mut state = u64::from(number) + 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    (0..5_000).map(|_| next()).collect()
+    noise(number.into(), 5_000)
 }
 
 fn put(number: u8) -> Batch {

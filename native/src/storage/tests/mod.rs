@@ -40,6 +40,16 @@ fn everything(store: &impl Storage) -> Vec<Vec<(Bytes, Bytes)>> {
     Space::ALL.map(|space| store.scan(space, &[], None, all).expect("scans").rows).into()
 }
 
+/// Bytes that cannot be packed, the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 fn open(path: &Path, kind: StorageKind) -> Store {
     Store::open(path, kind, Durability::Sync).expect("opens")
 }
