@@ -120,6 +120,34 @@ fn a_full_disk_takes_no_writes_and_serves_reads_and_deletions() {
 }
 
 #[test]
+fn a_node_with_a_full_disk_can_still_hand_its_data_over_and_leave() {
+    let root = tempfile::tempdir().expect("a directory");
+    let Some(disk) = Mount::new(root.path().join("disk")) else { return };
+    let one_copy = ["--replication-factor", "1"];
+    let mut stays = Node::new(root.path(), "stays", &one_copy);
+    let mut leaves = Node::new(&disk.0, "leaves", &one_copy);
+    stays.start(&[]);
+    stays.wait_ready();
+    leaves.start(&[stays.address()]);
+    leaves.wait_ready();
+    eventually("both are owners", PATIENCE, || {
+        let owners = stays.get("/api/v1/ring").json()["nodes"].as_array().map(Vec::len);
+        (owners == Some(2)).then_some(())
+    });
+    let keys: Vec<String> = (0..40).map(|number| format!("key-{number}")).collect();
+    for key in &keys {
+        assert_eq!(stays.write(key, &json!(key)).status, 200);
+    }
+    assert!(leaves.get("/status").json()["storage"]["keys"].as_u64() > Some(0));
+    disk.remount("size=150m");
+    assert_eq!(leaves.post("/gossip/leave", &json!({})).status, 202);
+    assert_eq!(leaves.wait_end_within(PATIENCE).code(), Some(0), "{}", leaves.log());
+    for key in &keys {
+        assert_eq!(stays.read(key).json()["value"], json!(key));
+    }
+}
+
+#[test]
 fn a_read_only_disk_is_refused_at_the_start_with_the_way_out() {
     let root = tempfile::tempdir().expect("a directory");
     let Some(disk) = Mount::new(root.path().join("disk")) else { return };

@@ -49,20 +49,20 @@ impl Btree {
     /// Makes the file of an empty database.
     pub(super) fn make(store: &Path) -> io::Result<()> {
         fs::create_dir(store)?;
-        let make = || -> Result<(), redb::Error> {
-            let database = Database::create(store.join(FILE))?;
-            let mut transaction = database.begin_write()?;
-            for table in Table::ALL {
-                transaction.open_table(definition(table))?;
-            }
-            transaction.set_quick_repair(true);
-            Ok(transaction.commit()?)
-        };
-        make().map_err(|error| match error {
+        let made = Database::create(store.join(FILE)).map_err(redb::Error::from);
+        made.and_then(|database| make_tables(&database)).map_err(|error| match error {
             redb::Error::Io(error) => error,
             other => io::Error::other(other),
         })?;
         File::open(store)?.sync_all()
+    }
+
+    /// A database in whatever stands for a file, made if it is empty.
+    #[cfg(test)]
+    pub(super) fn in_file(file: impl redb::StorageBackend) -> Result<Self, redb::Error> {
+        let database = Database::builder().create_with_backend(file)?;
+        make_tables(&database)?;
+        Ok(Self { database, file: PathBuf::new() })
     }
 
     fn table(&self, table: Table) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, StorageError> {
@@ -126,6 +126,16 @@ impl Engine for Btree {
     fn disk_bytes(&self) -> u64 {
         fs::metadata(&self.file).map_or(0, |file| file.len())
     }
+}
+
+/// Makes the tables that are not there yet.
+fn make_tables(database: &Database) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    for table in Table::ALL {
+        transaction.open_table(definition(table))?;
+    }
+    transaction.set_quick_repair(true);
+    Ok(transaction.commit()?)
 }
 
 fn from_redb(error: impl Into<redb::Error>) -> StorageError {

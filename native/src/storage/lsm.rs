@@ -4,6 +4,9 @@
 //!
 //! A start reads the journal up to the first batch that is not whole, which is where a crash ended it. If the end of that
 //! batch is there and its middle is not, as a power cut may leave a large one that was not fsynced, the start is refused.
+//!
+//! A damaged block gives errors to whoever reads or scans it, and new rows take the place of those in it. A compaction that
+//! meets it ends the engine, and so the node: then it is to be started with an empty directory.
 
 use std::io;
 use std::path::Path;
@@ -145,9 +148,9 @@ fn from_fjall(error: fjall::Error) -> StorageError {
             | LsmError::InvalidHeader(_)),
         ) => StorageError::Corrupt(error.to_string()),
         error @ fjall::Error::JournalRecovery(_) => StorageError::Corrupt(error.to_string()),
-        fjall::Error::Poisoned => {
-            StorageError::Io("an earlier write of the journal failed, so nothing more is accepted".into())
-        }
+        fjall::Error::Poisoned => StorageError::Io(
+            "an earlier write failed, or a damaged file could not be compacted: nothing is accepted any more".into(),
+        ),
         error => StorageError::Io(error.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod model;
+mod power;
 mod room;
 
 use std::path::Path;
