@@ -119,7 +119,7 @@ pub struct Options {
     #[arg(long, value_name = "SPAN")]
     pub evict_after: Option<Patience>,
     /// When a write counts as written: sync, after an fsync that writes which come together share; interval:SPAN, once the
-    /// operating system has it, with an fsync after each span; os, then too, with no fsync of data until the node stops
+    /// operating system has it, with an fsync after each span; os, then too, with no fsync for its sake until the node stops
     /// [default: sync]
     #[arg(long, value_name = "sync|interval:SPAN|os")]
     pub durability: Option<Durability>,

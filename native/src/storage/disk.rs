@@ -63,12 +63,7 @@ impl Disk {
         Ok(disk)
     }
 
-    pub(super) fn new(
-        engine: Box<dyn Engine>,
-        name: &'static str,
-        durability: Durability,
-        directory: DataDirectory,
-    ) -> Self {
+    fn new(engine: Box<dyn Engine>, name: &'static str, durability: Durability, directory: DataDirectory) -> Self {
         let store = directory.store();
         let free_bytes = move || {
             let found = rustix::fs::statvfs(&store).map_err(|error| StorageError::Io(error.to_string()))?;

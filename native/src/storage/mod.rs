@@ -65,12 +65,13 @@ pub enum OpenError {
 /// A machine's handle on the rows of its node. A clone is a handle for another machine, with numbers of its own.
 #[derive(Clone)]
 pub struct Store {
-    engine: Engine,
+    rows: Rows,
     applied: Seq,
 }
 
+/// Where the rows are.
 #[derive(Clone)]
-enum Engine {
+enum Rows {
     Disk(Arc<Disk>),
     Memory(Arc<Mutex<MemoryStore>>),
 }
@@ -96,13 +97,13 @@ impl Store {
     }
 
     fn on_disk(disk: Disk) -> Self {
-        Self { engine: Engine::Disk(Arc::new(disk)), applied: Seq(0) }
+        Self { rows: Rows::Disk(Arc::new(disk)), applied: Seq(0) }
     }
 
     /// Empty rows in memory, which end with the process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { engine: Engine::Memory(Arc::default()), applied: Seq(0) }
+        Self { rows: Rows::Memory(Arc::default()), applied: Seq(0) }
     }
 
     /// Returns once everything that was applied before the call, by any handle, counts as written: as the durability of the
@@ -111,10 +112,10 @@ impl Store {
     /// # Errors
     /// [`StorageError`]: nobody can know then what the disk has. The process must stop.
     pub fn settle(&self) -> Result<(), StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.settle(),
+        match &self.rows {
+            Rows::Disk(disk) => disk.settle(),
             // The rows end with the process whatever is done: there is nothing to wait for.
-            Engine::Memory(_) => Ok(()),
+            Rows::Memory(_) => Ok(()),
         }
     }
 
@@ -123,71 +124,71 @@ impl Store {
     /// # Errors
     /// [`StorageError`]: nobody can know then what the disk has. The process must stop.
     pub fn sync(&self) -> Result<(), StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.sync(),
-            Engine::Memory(_) => Ok(()),
+        match &self.rows {
+            Rows::Disk(disk) => disk.sync(),
+            Rows::Memory(_) => Ok(()),
         }
     }
 
     /// Why nothing can be written any more, if that is so. The process must stop.
     #[must_use]
     pub fn failure(&self) -> Option<&StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.failure(),
-            Engine::Memory(_) => None,
+        match &self.rows {
+            Rows::Disk(disk) => disk.failure(),
+            Rows::Memory(_) => None,
         }
     }
 
     /// What people call the engine.
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
-        match &self.engine {
-            Engine::Disk(disk) => disk.name(),
-            Engine::Memory(_) => StorageKind::Memory.as_str(),
+        match &self.rows {
+            Rows::Disk(disk) => disk.name(),
+            Rows::Memory(_) => StorageKind::Memory.as_str(),
         }
     }
 
     /// When a write counts as written; nothing in memory, where none outlives the process.
     #[must_use]
     pub fn durability(&self) -> Option<Durability> {
-        match &self.engine {
-            Engine::Disk(disk) => Some(disk.durability()),
-            Engine::Memory(_) => None,
+        match &self.rows {
+            Rows::Disk(disk) => Some(disk.durability()),
+            Rows::Memory(_) => None,
         }
     }
 
     /// Bytes of its files; 0 in memory.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        match &self.engine {
-            Engine::Disk(disk) => disk.disk_bytes(),
-            Engine::Memory(_) => 0,
+        match &self.rows {
+            Rows::Disk(disk) => disk.disk_bytes(),
+            Rows::Memory(_) => 0,
         }
     }
 
     /// Bytes left on the file system; nothing in memory, or where the system does not say.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.free_bytes().ok(),
-            Engine::Memory(_) => None,
+        match &self.rows {
+            Rows::Disk(disk) => disk.free_bytes().ok(),
+            Rows::Memory(_) => None,
         }
     }
 
     /// What it counts of its disk; nothing in memory.
     pub(crate) fn meters(&self) -> Option<StoreMeters> {
-        match &self.engine {
-            Engine::Disk(disk) => Some(disk.meters().clone()),
-            Engine::Memory(_) => None,
+        match &self.rows {
+            Rows::Disk(disk) => Some(disk.meters().clone()),
+            Rows::Memory(_) => None,
         }
     }
 
     /// How many keys have a row, deleted ones included. Counting what was there at the start takes a while.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        match &self.engine {
-            Engine::Disk(disk) => disk.keys(),
-            Engine::Memory(rows) => u64::try_from(locked(rows).len(Space::Objects)).unwrap_or(u64::MAX),
+        match &self.rows {
+            Rows::Disk(disk) => disk.keys(),
+            Rows::Memory(rows) => u64::try_from(locked(rows).len(Space::Objects)).unwrap_or(u64::MAX),
         }
     }
 
@@ -196,9 +197,9 @@ impl Store {
     /// # Errors
     /// [`StorageError`].
     pub fn operations(&self) -> Result<Vec<(u64, Bytes)>, StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.operations(),
-            Engine::Memory(_) => Ok(Vec::new()),
+        match &self.rows {
+            Rows::Disk(disk) => disk.operations(),
+            Rows::Memory(_) => Ok(Vec::new()),
         }
     }
 
@@ -207,32 +208,32 @@ impl Store {
     /// # Errors
     /// [`StorageError`].
     pub fn log_operations(&self, added: Vec<(u64, Bytes)>, removed: Vec<u64>) -> Result<(), StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.log_operations(added, removed),
-            Engine::Memory(_) => Ok(()),
+        match &self.rows {
+            Rows::Disk(disk) => disk.log_operations(added, removed),
+            Rows::Memory(_) => Ok(()),
         }
     }
 }
 
 impl Storage for Store {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.get(space, key),
-            Engine::Memory(rows) => locked(rows).get(space, key),
+        match &self.rows {
+            Rows::Disk(disk) => disk.get(space, key),
+            Rows::Memory(rows) => locked(rows).get(space, key),
         }
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: PageLimit) -> Result<Page, StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.scan(space, from, to, limit),
-            Engine::Memory(rows) => locked(rows).scan(space, from, to, limit),
+        match &self.rows {
+            Rows::Disk(disk) => disk.scan(space, from, to, limit),
+            Rows::Memory(rows) => locked(rows).scan(space, from, to, limit),
         }
     }
 
     fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError> {
-        match &self.engine {
-            Engine::Disk(disk) => disk.apply(batch)?,
-            Engine::Memory(rows) => {
+        match &self.rows {
+            Rows::Disk(disk) => disk.apply(batch)?,
+            Rows::Memory(rows) => {
                 let mut rows = locked(rows);
                 let seq = rows.apply(batch)?;
                 // Nothing is ever taken back: a crash takes the whole process.
