@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::super::engine::Table;
+use super::super::engine::{Engine as _, Table, Write};
 use super::super::lsm::Lsm;
 use super::*;
 
@@ -40,14 +40,7 @@ fn flip(directory: PathBuf, row: &[u8]) -> usize {
 #[test]
 fn a_damaged_block_is_found_and_counted_and_can_be_overwritten() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut store = open(root.path(), StorageKind::Lsm);
-    for number in 0..8 {
-        store.apply(put(number)).expect("applies");
-    }
-    store.sync().expect("syncs");
-    drop(store);
-    Lsm::open(&root.path().join("store")).expect("opens").write_table(Table::Objects);
-    assert_eq!(flip(root.path().join("store"), &row(3)), 1);
+    damaged(root.path());
     let mut store = open(root.path(), StorageKind::Lsm);
     let get = |store: &Store, number: u8| store.get(Space::Objects, &[number]);
     let is_damaged = |found: Result<Option<Bytes>, _>| matches!(found, Err(StorageError::Corrupt(_)));
@@ -58,6 +51,34 @@ fn a_damaged_block_is_found_and_counted_and_can_be_overwritten() {
     store.apply(put(3)).expect("what heals it is taken");
     assert_eq!(get(&store, 3), Ok(Some(row(3).into())));
     assert_eq!(store.failure(), None);
+}
+
+/// A store with a damaged table, and nothing of it in the journal.
+fn damaged(root: &Path) {
+    let mut store = open(root, StorageKind::Lsm);
+    for number in 0..8 {
+        store.apply(put(number)).expect("applies");
+    }
+    store.sync().expect("syncs");
+    drop(store);
+    Lsm::open(&root.join("store")).expect("opens").write_table(Table::Objects);
+    assert_eq!(flip(root.join("store"), &row(3)), 1);
+}
+
+#[test]
+fn a_compaction_that_meets_damage_ends_the_store() {
+    let root = tempfile::tempdir().expect("a directory");
+    damaged(root.path());
+    let engine = Lsm::open(&root.path().join("store")).expect("opens");
+    let refused = (0..100).find_map(|number: u8| {
+        let write = Write { table: Table::Objects, key: vec![number].into(), row: Some(row(number).into()) };
+        let refused = engine.write(vec![write]).err();
+        if refused.is_none() {
+            engine.write_table(Table::Objects);
+        }
+        refused
+    });
+    assert!(refused.is_some_and(|error| error.to_string().contains("could not be compacted")));
 }
 
 #[test]
