@@ -19,11 +19,26 @@ const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Upper bounds for values of one key.
 const SIBLINGS: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 10.0, 25.0, 50.0, 100.0];
 
-/// A histogram of how long fsyncs take. Made by the store, which exists before everything else.
-pub(crate) fn fsync_meter() -> Histogram {
-    let help = "Time that an fsync of the journal took; one serves all writes that wait for it.";
-    let options = HistogramOpts::new("quorate_fsync_duration_seconds", help).buckets(SECONDS.to_vec());
-    Histogram::with_opts(options).expect("a good name")
+/// What a store on disk counts. Made by the store, which exists before everything else.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreMeters {
+    /// How long fsyncs took.
+    pub(crate) fsync: Histogram,
+    /// Reads that met something that does not match its checksum.
+    pub(crate) damaged_reads: IntCounter,
+}
+
+impl StoreMeters {
+    pub(crate) fn new() -> Self {
+        let help = "Time that an fsync of the store took; one serves all writes that wait for it.";
+        let fsync = HistogramOpts::new("quorate_fsync_duration_seconds", help).buckets(SECONDS.to_vec());
+        let damaged =
+            options("damaged_reads_total", "Reads in which the store's engine met a checksum that does not fit.");
+        Self {
+            fsync: Histogram::with_opts(fsync).expect("a good name"),
+            damaged_reads: IntCounter::with_opts(damaged).expect("a good name"),
+        }
+    }
 }
 
 /// Everything that one node counts.
@@ -75,15 +90,16 @@ pub(crate) struct LookedUp {
 }
 
 impl Metrics {
-    /// Nothing was counted yet. `fsync` is the store's, if it has a disk.
+    /// Nothing was counted yet. `store` is what the store counts, if it has a disk.
     ///
     /// # Panics
     /// When a name is given twice, which is a fault of this file.
     #[must_use]
-    pub fn new(fsync: Option<Histogram>) -> Self {
+    pub(crate) fn new(store: Option<StoreMeters>) -> Self {
         let names = Names(Registry::new());
-        if let Some(fsync) = fsync {
-            names.add(fsync);
+        if let Some(store) = store {
+            names.add(store.fsync);
+            names.add(store.damaged_reads);
         }
         let build = names.gauges("build_info", "Always 1; the label says which version runs.", "version");
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);

@@ -244,6 +244,7 @@ mod tests {
     use quorate_core::value::ContentType;
 
     use super::*;
+    use crate::config::{Durability, StorageKind};
 
     fn log(store: &Store) -> OperationLog {
         OperationLog::open("node-1".parse().expect("good"), store.clone()).expect("starts")
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn the_last_thousand_are_kept_over_a_restart_and_numbers_go_on() {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = Store::open(directory.path()).expect("opens");
+        let store = Store::open(directory.path(), StorageKind::Lsm, Durability::Sync).expect("opens");
         let first = log(&store);
         for _ in 0..2_500 {
             add(&first, "k", Some(&Value::json("1")), 1);

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::config::{Settings, StorageKind};
+use crate::config::Settings;
 use crate::descriptors;
 use crate::http::{App, Server, Trust, router};
 use crate::metrics::Metrics;
@@ -90,15 +90,11 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         Some(address) => Some(server.beside(address).await.map_err(not_bound(address))?),
         None => None,
     };
-    let store = match settings.storage {
-        StorageKind::Lsm => {
-            let path = settings.data_dir.clone();
-            tokio::task::spawn_blocking(move || Store::open(&path)).await.map_err(io::Error::other)??
-        }
-        StorageKind::Memory => Store::in_memory(),
-    };
+    let (path, kind, durability) = (settings.data_dir.clone(), settings.storage, settings.durability);
+    let open = move || Store::open(&path, kind, durability);
+    let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
     let operations = OperationLog::open(settings.node_id.clone(), store.clone())?;
-    let metrics = Arc::new(Metrics::new(store.fsync_meter()));
+    let metrics = Arc::new(Metrics::new(store.meters()));
     let runtime = Runtime::start(&settings, secret, peer_tls.clone(), store, &metrics)?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     tracing::info!("{} listens on {scheme}://{listen}, known to others as {}", settings.node_id, settings.advertise);

@@ -98,7 +98,7 @@ fn the_text_is_well_formed_and_every_name_is_there_from_the_start() {
             "http_responses_total requests_total hints_total repaired_copies_total conflicts_total \
           hedged_requests_total damaged_objects_total tombstones_collected_total layout_refusals_total \
           rejected_messages_total member_transitions_total peer_messages_total anti_entropy_exchanges_total \
-          anti_entropy_repairs_total hash_trees_rebuilt_total healed_objects_total",
+          anti_entropy_repairs_total hash_trees_rebuilt_total healed_objects_total damaged_reads_total",
         ),
         (
             "gauge",

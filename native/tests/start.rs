@@ -30,7 +30,7 @@ fn a_mistake_in_a_setting_is_named_with_what_would_be_right() {
         (vec!["serve", "--seed-node", "localhost"], vec![], vec!["--seed-node", "host:port"]),
         (vec!["serve", "--placement", "tokens:0"], vec![], vec!["--placement", "tokens:150"]),
         (vec!["serve", "--write-quorum", "4"], vec![], vec!["write quorum 4", "replication factor"]),
-        (vec!["serve", "--durability", "never"], vec![], vec!["--durability", "sync"]),
+        (vec!["serve", "--durability", "never"], vec![], vec!["--durability", "sync", "interval:1s", "os"]),
         (vec!["serve", "--max-value-size", "17MiB"], vec![], vec!["--max-value-size", "16MiB"]),
         (vec!["serve", "--probe-timeout", "2s"], vec![], vec!["2s", "shorter than the probe interval"]),
         (vec!["serve", "--listen", "0.0.0.0"], vec![], vec!["--tokens-file", "--insecure", "127.0.0.1"]),
@@ -102,7 +102,7 @@ fn a_directory_that_is_not_this_nodes_alone_is_refused() {
     fs::write(photos.join("cat.jpg"), "cat").expect("writes");
     let newer = root.path().join("newer");
     fs::create_dir(&newer).expect("makes");
-    fs::write(newer.join("format"), "quorate data directory, format 2\n").expect("writes");
+    fs::write(newer.join("format"), "quorate data directory, format 1000\n").expect("writes");
     let try_start = |node_id: &str, directory: &std::path::Path| {
         let (port, directory) = (free_port().to_string(), directory.to_str().expect("text"));
         failure(&["serve", "--node-id", node_id, "--port", &port, "--data-dir", directory], &[])

@@ -47,6 +47,7 @@ use self::hints::Hints;
 use self::latency::Latency;
 use self::leftovers::Leftovers;
 use self::operation::Operation as Coordination;
+pub use self::rows::{is_deletion, is_promise};
 #[cfg(feature = "sim")]
 pub(crate) use self::rows::{load as held, object_key, placed_at};
 use self::transfer::{Pull, Wanted, Whole};

@@ -131,6 +131,36 @@ pub(super) fn deleted_key_in(row: &[u8]) -> Result<Key, StorageError> {
     placed.map(|(_, key)| key).ok_or_else(|| StorageError::Corrupt(String::from("the place of a deleted key")))
 }
 
+/// Whether a batch holds something that this store goes by after a crash: everything in [`Space::Meta`] but the rows of
+/// deleted keys, which come and go with their objects. Such a batch must outlive a power cut whatever is chosen for the
+/// others, and everything that was applied before it with it.
+///
+/// Why the others may be lost, as far as safety goes. *Leases* are promises: no dot is issued before the disk has its
+/// lease, and a restart counts the whole lease as issued and takes no history of its own actor for whole. So a store that
+/// has forgotten objects issues no dot twice, and a context that covers a forgotten dot covers nothing else. *Identity,
+/// boots, ticks, votes, layouts and incarnations* are all in this space. *Marks* of slices that are synced, seals and
+/// floors are, too; since a power cut takes an end of what was applied and nothing from its middle, none outlives what it
+/// speaks of.
+///
+/// What a power cut costs then: objects and hints that were acknowledged in the last moments, as if this store had missed
+/// them, until a comparison brings them back from an owner that has them. If what was missed is a deletion, and all owners
+/// raised the floor above it in those moments, this store shows the value again until one of them has heard it say so.
+#[must_use]
+pub fn is_promise(batch: &Batch) -> bool {
+    batch.changes.iter().any(|change| change.space == Space::Meta && !change.key.starts_with(DELETED))
+}
+
+/// Whether a batch writes no object but deleted ones, and no hint: a store that is short of room takes these still, for
+/// else nobody could make any.
+#[must_use]
+pub fn is_deletion(batch: &Batch) -> bool {
+    batch.changes.iter().all(|change| match (change.space, &change.row) {
+        (Space::Objects, Some(row)) => decode(&change.key, row).is_ok_and(|set| set.is_deleted()),
+        (Space::Hints, Some(_)) => false,
+        _ => true,
+    })
+}
+
 /// Keeps the row of a deleted key in step with its object: `after` takes the place of `before`.
 pub(super) fn put_deleted(batch: &mut Batch, key: &Key, before: &SiblingSet, after: Option<&SiblingSet>) {
     let deleted = after.is_some_and(SiblingSet::is_deleted);
@@ -325,4 +355,64 @@ pub(super) fn leaf_in(key: &[u8], row: &[u8]) -> Option<(u16, Sum)> {
 /// Marks the tree of a slice as broken, so that a restart builds it anew.
 pub(super) fn put_broken(batch: &mut Batch, slice: Slice) {
     batch.put(Space::Tree, tree_bounds(slice).0.to_vec(), Bytes::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Stamp, Version};
+    use crate::value::Value;
+
+    fn with(space: Space, key: &[u8]) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(space, key.to_vec(), "row");
+        batch
+    }
+
+    /// What a write of a key puts there, as the shard does it.
+    fn write(key: &Key, value: Option<Value>) -> Batch {
+        let mut issuer = Issuer::new(ActorId(1));
+        issuer.extended(1);
+        let mut set = SiblingSet::default();
+        let version = Version { stamp: Stamp::default(), value, request: None };
+        set.update(&Default::default(), issuer.next(0).expect("leased"), version).expect("the first one");
+        let mut batch = Batch::default();
+        put_object(&mut batch, object_key(key), &set);
+        put_deleted(&mut batch, key, &SiblingSet::default(), Some(&set));
+        batch
+    }
+
+    #[test]
+    fn what_a_store_goes_by_after_a_crash_is_a_promise_and_data_is_not() {
+        let key = Key::new("key").expect("good");
+        let slice = Position::of(&key).slice();
+        let mut lease = write(&key, None);
+        put_lease(&mut lease, slice, ActorId(1), 7);
+        for (batch, promise) in [
+            (lease, true),
+            (with(Space::Meta, &marks_key(slice)), true),
+            (with(Space::Meta, b"node/anything"), true),
+            (with(Space::Hints, b"hint"), false),
+            (with(Space::Tree, b"leaf"), false),
+            (write(&key, Some(Value::json("1"))), false),
+            (write(&key, None), false),
+            (Batch::default(), false),
+        ] {
+            assert_eq!(is_promise(&batch), promise, "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_writes_nothing_but_deleted_objects() {
+        let key = Key::new("key").expect("good");
+        let (deleted, written) = (write(&key, None), write(&key, Some(Value::json("1"))));
+        let mut both = deleted.clone();
+        both.changes.extend(write(&Key::new("other").expect("good"), Some(Value::json("1"))).changes);
+        let mut hinted = deleted.clone();
+        hinted.put(Space::Hints, "hint", "row");
+        assert!(is_deletion(&deleted));
+        for other in [written, both, hinted, with(Space::Objects, b"damaged")] {
+            assert!(!is_deletion(&other), "{other:?}");
+        }
+    }
 }

@@ -339,6 +339,7 @@ fn status_text(body: &Value) -> String {
         ("layout", text(&body["ring"]["layout_version"])),
         ("keys", text(&storage["keys"])),
         ("storage", format!("{}, {} bytes", text(&storage["engine"]), text(&storage["bytes"]))),
+        ("durability", text(&storage["durability"])),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
     table::render(&["WHAT", "VALUE"], &rows)

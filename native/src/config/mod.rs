@@ -5,9 +5,9 @@ mod settings;
 mod sources;
 mod units;
 
-pub use options::{Durability, LogFormat, Options, StorageKind};
+pub use options::{LogFormat, Options, StorageKind};
 pub(crate) use settings::is_self;
 pub use settings::{Settings, SettingsError};
 pub use sources::{SourceError, from_environment, from_file};
 pub(crate) use units::plain_host;
-pub use units::{Endpoint, Origin, Patience, Size, Span, UnitError};
+pub use units::{Durability, Endpoint, Origin, Patience, Size, Span, UnitError};

@@ -8,23 +8,30 @@ use clap::{Args, ValueEnum};
 use quorate_core::config::{Placement, Strategy};
 use quorate_core::id::{ClusterName, NodeId, Zone};
 
-use super::units::{Endpoint, Origin, Patience, Size, Span, parse_strategy, parse_tag};
+use super::units::{Durability, Endpoint, Origin, Patience, Size, Span, parse_strategy, parse_tag};
 use crate::discovery::DiscoveryService;
-
-/// When a write counts as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Durability {
-    /// After an fsync; writes that come together share one.
-    Sync,
-}
 
 /// Where the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StorageKind {
     /// On disk, in a log-structured merge tree.
     Lsm,
+    /// On disk, in one file of copy-on-write B-trees.
+    Btree,
     /// In memory only: a restart begins empty.
     Memory,
+}
+
+impl StorageKind {
+    /// As it is written on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lsm => "lsm",
+            Self::Btree => "btree",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// How log lines look.
@@ -111,8 +118,10 @@ pub struct Options {
     /// once, or never [default: 24h]
     #[arg(long, value_name = "SPAN")]
     pub evict_after: Option<Patience>,
-    /// When a write counts as written [default: sync]
-    #[arg(long, value_enum)]
+    /// When a write counts as written: sync, after an fsync that writes which come together share; interval:SPAN, once the
+    /// operating system has it, with an fsync after each span; os, then too, with no fsync for its sake until the node stops
+    /// [default: sync]
+    #[arg(long, value_name = "sync|interval:SPAN|os")]
     pub durability: Option<Durability>,
     /// Where the data is kept [default: lsm]
     #[arg(long, value_enum)]

@@ -10,7 +10,7 @@ use quorate_core::id::{Address, NodeId};
 use quorate_core::limits;
 
 use super::options::{LogFormat, Options, StorageKind};
-use super::units::{Origin, Patience};
+use super::units::{Durability, Origin, Patience};
 use crate::discovery::DiscoveryService;
 use crate::tls::TlsFiles;
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub gossip: bool,
     /// Where the data is kept.
     pub storage: StorageKind,
+    /// When a write counts as written.
+    pub durability: Durability,
     /// Data-plane threads, 1 to 64.
     pub shards: u8,
     /// What it speaks TLS with; nothing if it does not.
@@ -134,6 +136,7 @@ impl Settings {
         Ok(Self {
             data_dir: options.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(node_id.as_str())),
             storage: options.storage.unwrap_or(StorageKind::Lsm),
+            durability: options.durability.unwrap_or(Durability::Sync),
             shards: options.shards.unwrap_or_else(|| u8::try_from(cores).expect("at most 64")),
             tls: tls_files(&options, gossip)?,
             tokens_file: options.tokens_file.clone(),
@@ -269,6 +272,7 @@ mod tests {
         assert_eq!(settings.advertise.as_str(), "127.0.0.1:8080");
         assert!(settings.node_id.as_str().ends_with("-8080"), "{}", settings.node_id);
         assert_eq!(settings.data_dir, PathBuf::from("data").join(settings.node_id.as_str()));
+        assert_eq!((settings.storage, settings.durability), (StorageKind::Lsm, Durability::Sync));
         let expected = Config { trace: Trace::Outcomes, ..Config::default() };
         assert_eq!(settings.core, expected, "a server logs what came of something, not every step");
     }

@@ -1,5 +1,6 @@
-//! Spans of time, sizes and addresses as people write them. Never decides which of them are sensible.
+//! Spans of time, sizes, addresses and whatever else people write as a short text. Never decides which of them are sensible.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +14,18 @@ pub struct Span(pub Duration);
 /// How long something may last: a span of time, or for ever, written `never`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience(pub Option<Duration>);
+
+/// When a write counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After an fsync; writes that come together share one.
+    Sync,
+    /// Once the operating system has it, which outlives the process; an fsync after each such span makes it outlive a power
+    /// cut. Between 1 ms and 1 h.
+    Interval(Duration),
+    /// Once the operating system has it. Nothing but the end of the node asks for an fsync of data.
+    Os,
+}
 
 /// A size such as `512KiB`, `1MiB` or `4096`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +55,9 @@ pub enum UnitError {
     /// Neither a span of time nor never.
     #[error("it is a span of time, for example 5s or 24h, or never")]
     Patience,
+    /// Not a durability.
+    #[error("it is sync, os, or interval:SPAN with a span from 1ms to 1h, for example interval:1s")]
+    Durability,
     /// Not a size.
     #[error("a size is a number of bytes, or a number and KiB or MiB, for example 1MiB")]
     Size,
@@ -111,6 +127,32 @@ impl FromStr for Patience {
         match text {
             "never" => Ok(Self(None)),
             _ => text.parse().map(|Span(span)| Self(Some(span))).map_err(|_| UnitError::Patience),
+        }
+    }
+}
+
+impl FromStr for Durability {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        match text {
+            "sync" => Ok(Self::Sync),
+            "os" => Ok(Self::Os),
+            _ => {
+                let span = text.strip_prefix("interval:").and_then(|span| span.parse().ok()).map(|Span(span)| span);
+                let allowed = Duration::from_millis(1)..=Duration::from_secs(3_600);
+                span.filter(|span| allowed.contains(span)).map(Self::Interval).ok_or(UnitError::Durability)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sync => f.write_str("sync"),
+            Self::Interval(span) => write!(f, "interval:{}", humantime::format_duration(*span)),
+            Self::Os => f.write_str("os"),
         }
     }
 }
@@ -258,6 +300,17 @@ mod tests {
             ("", Err(UnitError::Patience)),
         ] {
             assert_eq!(text.parse(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_durability_is_one_of_three_and_is_shown_as_it_is_written() {
+        for text in ["sync", "os", "interval:1s", "interval:1ms", "interval:1h", "interval:1m 30s"] {
+            assert_eq!(text.parse::<Durability>().map(|durability| durability.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "Sync", "never", "interval", "interval:", "interval:1", "interval:0s", "interval:61m", "os:1s"]
+        {
+            assert_eq!(text.parse::<Durability>(), Err(UnitError::Durability), "{text:?}");
         }
     }
 

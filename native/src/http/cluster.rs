@@ -70,7 +70,12 @@ pub(super) async fn status_of(app: &App) -> Result<Value, ApiError> {
             "w": replication.w,
             "quorum_available": id.is_some() && quorum >= needed,
         },
-        "storage": { "keys": store.keys(), "bytes": store.disk_bytes(), "engine": store.engine_name() },
+        "storage": {
+            "keys": store.keys(),
+            "bytes": store.disk_bytes(),
+            "engine": store.engine_name(),
+            "durability": store.durability().map(|durability| durability.to_string()),
+        },
         "ring": { "layout_version": rings.id.version, "virtual_nodes": rings.ring().tokens().len() },
         "hints": { "targets": hints, "total": hints.values().sum::<u64>() },
         "anti_entropy": {

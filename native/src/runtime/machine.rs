@@ -104,7 +104,7 @@ impl<M: Machine> Driver<M> {
         }
         due.add(self.machine.on_time(self.clock.now()));
         while let Some(upto) = due.sync.take() {
-            if let Err(error) = self.store.sync() {
+            if let Err(error) = self.store.settle() {
                 die(&error);
             }
             due.add(self.machine.on_durable(self.clock.now(), upto));

@@ -4,6 +4,7 @@
 mod clock;
 mod control;
 mod inbox;
+mod interval;
 mod machine;
 mod shard;
 
@@ -33,6 +34,7 @@ use tokio::time::timeout;
 use self::clock::Clock;
 use self::control::{ControlInput, ControlMachine};
 use self::inbox::Inbox;
+use self::interval::Interval;
 use self::shard::{ShardInput, ShardMachine};
 use crate::config::Settings;
 use crate::discovery::Discovery;
@@ -86,6 +88,8 @@ pub struct Runtime {
     events: broadcast::Sender<HeardEvent>,
     /// Comes once the node has left its cluster for good; taken by whoever waits for it.
     left: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Makes durable what nobody waited for.
+    _interval: Option<Interval>,
 }
 
 impl Runtime {
@@ -134,8 +138,8 @@ impl Runtime {
         let (heard, counted) = (events.clone(), metrics.clone());
         let machine = ControlMachine::new(node, peers.clone(), discovery, shards.clone(), heard, counted, leaves);
         machine::spawn("control".into(), clock, store.clone(), machine, control_inputs)?;
-        let left = Mutex::new(Some(left));
-        Ok(Arc::new(Self { clock, store, peers, control, shards, events, left }))
+        let (left, interval) = (Mutex::new(Some(left)), Interval::start(store.clone())?);
+        Ok(Arc::new(Self { clock, store, peers, control, shards, events, left, _interval: interval }))
     }
 
     /// Carries out a client's request.

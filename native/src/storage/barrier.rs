@@ -1,36 +1,73 @@
-//! Group commit: whoever asks for durability while an fsync is under way shares the next one. Never touches a file
-//! itself.
+//! Group commit: whoever waits for a step towards the disk while one is under way shares the next one. Never touches a
+//! file itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Counts what was applied to a journal, and up to where it is durable.
+/// Counts the batches that an engine was given, and up to where each step has brought them.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
-    applied: AtomicU64,
-    durable: Mutex<u64>,
+    written: AtomicU64,
+    /// The last batch that must outlive a power cut.
+    promised: AtomicU64,
+    flushed: Step,
+    durable: Step,
+}
+
+/// A step towards the disk.
+#[derive(Debug, Default)]
+struct Step {
+    upto: AtomicU64,
+    turn: Mutex<()>,
 }
 
 impl Barrier {
-    /// To be called after every write to the journal.
-    pub(super) fn applied(&self) {
-        self.applied.fetch_add(1, Ordering::AcqRel);
+    /// To be called after every batch; `is_promise` if it must outlive a power cut before anybody is told of it.
+    pub(super) fn wrote(&self, is_promise: bool) {
+        let batch = self.written.fetch_add(1, Ordering::AcqRel) + 1;
+        if is_promise {
+            self.promised.fetch_max(batch, Ordering::AcqRel);
+        }
     }
 
-    /// Returns once everything that was applied before the call is durable. `sync` is an fsync of the journal; it is not
+    /// Whether a batch that must outlive a power cut may not do so yet.
+    pub(super) fn owes_a_promise(&self) -> bool {
+        self.promised.load(Ordering::Acquire) > self.durable.upto.load(Ordering::Acquire)
+    }
+
+    /// Returns once the operating system has everything that was written before the call. `flush` hands it over; it is not
     /// called when another caller's has covered everything already.
     ///
     /// # Errors
+    /// Whatever `flush` says: the system has nothing then that it had not before.
+    pub(super) fn flush<E>(&self, flush: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        self.flushed.wait(&self.written, flush)
+    }
+
+    /// As [`Self::flush`], until the disk has it; `sync` is an fsync.
+    ///
+    /// # Errors
     /// Whatever `sync` says: nothing is durable then that was not before.
-    pub(super) fn wait<E>(&self, sync: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        let needed = self.applied.load(Ordering::Acquire);
-        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if *durable >= needed {
+    pub(super) fn sync<E>(&self, sync: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        self.durable.wait(&self.written, sync)?;
+        self.flushed.upto.fetch_max(self.durable.upto.load(Ordering::Acquire), Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+impl Step {
+    fn wait<E>(&self, written: &AtomicU64, take: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let needed = written.load(Ordering::Acquire);
+        if self.upto.load(Ordering::Acquire) >= needed {
             return Ok(());
         }
-        let covered = self.applied.load(Ordering::Acquire);
-        sync()?;
-        *durable = covered;
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.upto.load(Ordering::Acquire) >= needed {
+            return Ok(());
+        }
+        let covered = written.load(Ordering::Acquire);
+        take()?;
+        self.upto.fetch_max(covered, Ordering::AcqRel);
         Ok(())
     }
 }
@@ -39,39 +76,56 @@ impl Barrier {
 mod tests {
     use super::*;
     use std::convert::Infallible;
-    use std::sync::atomic::AtomicU64;
+
+    /// How many of some calls took the step.
+    fn taken(
+        calls: usize,
+        call: impl Fn(&mut dyn FnMut() -> Result<(), Infallible>) -> Result<(), Infallible>,
+    ) -> usize {
+        let mut taken = 0;
+        for _ in 0..calls {
+            call(&mut || {
+                taken += 1;
+                Ok(())
+            })
+            .expect("works");
+        }
+        taken
+    }
 
     #[test]
-    fn what_is_durable_already_costs_nothing() {
+    fn what_has_come_so_far_already_costs_nothing() {
         let barrier = Barrier::default();
-        let mut syncs = 0;
-        let mut wait = |barrier: &Barrier| {
-            barrier.wait(|| {
-                syncs += 1;
-                Ok::<_, Infallible>(())
-            })
-        };
-        wait(&barrier).expect("works");
-        barrier.applied();
-        barrier.applied();
-        wait(&barrier).expect("works");
-        wait(&barrier).expect("works");
-        assert_eq!(syncs, 1);
+        assert_eq!(taken(2, |step| barrier.sync(step)), 0);
+        barrier.wrote(false);
+        barrier.wrote(false);
+        assert_eq!(taken(2, |step| barrier.flush(step)), 1);
+        assert_eq!(taken(2, |step| barrier.sync(step)), 1);
+        barrier.wrote(false);
+        assert_eq!(taken(2, |step| barrier.sync(step)), 1);
+        assert_eq!(taken(2, |step| barrier.flush(step)), 0, "the disk has more than the operating system");
+    }
+
+    #[test]
+    fn a_promise_is_owed_until_the_disk_has_it() {
+        let barrier = Barrier::default();
+        barrier.wrote(false);
+        assert!(!barrier.owes_a_promise());
+        barrier.wrote(true);
+        barrier.wrote(false);
+        taken(1, |step| barrier.flush(step));
+        assert!(barrier.owes_a_promise());
+        taken(1, |step| barrier.sync(step));
+        assert!(!barrier.owes_a_promise());
     }
 
     #[test]
     fn a_failed_sync_makes_nothing_durable() {
         let barrier = Barrier::default();
-        barrier.applied();
-        assert_eq!(barrier.wait(|| Err("disk")), Err("disk"));
-        let mut synced = false;
-        barrier
-            .wait(|| {
-                synced = true;
-                Ok::<_, Infallible>(())
-            })
-            .expect("works");
-        assert!(synced);
+        barrier.wrote(true);
+        assert_eq!(barrier.sync(|| Err("disk")), Err("disk"));
+        assert!(barrier.owes_a_promise());
+        assert_eq!(taken(1, |step| barrier.sync(step)), 1);
     }
 
     #[test]
@@ -83,9 +137,9 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
                         let own = written.fetch_add(1, Ordering::SeqCst) + 1;
-                        barrier.applied();
+                        barrier.wrote(false);
                         barrier
-                            .wait(|| {
+                            .sync(|| {
                                 synced.fetch_max(written.load(Ordering::SeqCst), Ordering::SeqCst);
                                 Ok::<_, Infallible>(())
                             })

@@ -2,18 +2,46 @@
 //! own with numbers of its own; what one fsync makes durable, it makes durable for all. Never decides what is written.
 
 mod barrier;
+mod btree;
 mod directory;
+mod disk;
+mod engine;
 mod lsm;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use prometheus::Histogram;
 use quorate_core::storage::{Batch, MemoryStore, Page, PageLimit, Seq, Space, Storage, StorageError};
 
 pub use directory::{DataDirectory, DirectoryError};
-use lsm::Lsm;
+use disk::Disk;
+
+use crate::config::{Durability, StorageKind};
+use crate::metrics::StoreMeters;
+
+/// What keeps rows on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskEngine {
+    /// A log-structured merge tree.
+    Lsm,
+    /// Copy-on-write B-trees.
+    Btree,
+}
+
+impl DiskEngine {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Lsm, Self::Btree];
+
+    /// As it is written on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lsm => StorageKind::Lsm.as_str(),
+            Self::Btree => StorageKind::Btree.as_str(),
+        }
+    }
+}
 
 /// Why a store cannot be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +50,10 @@ pub enum OpenError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The database inside it.
-    #[error("the database in {path} cannot be opened: {source}")]
+    #[error(
+        "the database in {path} cannot be opened: {source}; if that does not go away, start this node with an empty --data-dir: \
+         it pulls what the others have"
+    )]
     Database {
         /// Where it is.
         path: String,
@@ -34,13 +65,14 @@ pub enum OpenError {
 /// A machine's handle on the rows of its node. A clone is a handle for another machine, with numbers of its own.
 #[derive(Clone)]
 pub struct Store {
-    engine: Engine,
+    rows: Rows,
     applied: Seq,
 }
 
+/// Where the rows are.
 #[derive(Clone)]
-enum Engine {
-    Lsm(Arc<Lsm>),
+enum Rows {
+    Disk(Arc<Disk>),
     Memory(Arc<Mutex<MemoryStore>>),
 }
 
@@ -51,85 +83,112 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the rows of a directory, and makes them if there are none.
+    /// Opens the rows of a directory, and makes them if there are none; in memory the directory is left alone.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let directory = DataDirectory::open(path, Lsm::make)?;
-        let lsm =
-            Lsm::open(directory).map_err(|source| OpenError::Database { path: path.display().to_string(), source })?;
-        Ok(Self { engine: Engine::Lsm(Arc::new(lsm)), applied: Seq(0) })
+    pub fn open(path: &Path, kind: StorageKind, durability: Durability) -> Result<Self, OpenError> {
+        let engine = match kind {
+            StorageKind::Lsm => DiskEngine::Lsm,
+            StorageKind::Btree => DiskEngine::Btree,
+            StorageKind::Memory => return Ok(Self::in_memory()),
+        };
+        Ok(Self::on_disk(Disk::open(path, engine, durability)?))
+    }
+
+    fn on_disk(disk: Disk) -> Self {
+        Self { rows: Rows::Disk(Arc::new(disk)), applied: Seq(0) }
     }
 
     /// Empty rows in memory, which end with the process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { engine: Engine::Memory(Arc::default()), applied: Seq(0) }
+        Self { rows: Rows::Memory(Arc::default()), applied: Seq(0) }
     }
 
-    /// Returns once everything that was applied before the call, by any handle, survives a crash.
+    /// Returns once everything that was applied before the call, by any handle, counts as written: as the durability of the
+    /// store has it, and where the core promises something by it, on the disk.
+    ///
+    /// # Errors
+    /// [`StorageError`]: nobody can know then what the disk has. The process must stop.
+    pub fn settle(&self) -> Result<(), StorageError> {
+        match &self.rows {
+            Rows::Disk(disk) => disk.settle(),
+            // The rows end with the process whatever is done: there is nothing to wait for.
+            Rows::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Returns once everything that was applied before the call, by any handle, is on the disk, whatever the durability.
     ///
     /// # Errors
     /// [`StorageError`]: nobody can know then what the disk has. The process must stop.
     pub fn sync(&self) -> Result<(), StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.sync(),
-            // The rows end with the process whatever is done: there is nothing to wait for.
-            Engine::Memory(_) => Ok(()),
+        match &self.rows {
+            Rows::Disk(disk) => disk.sync(),
+            Rows::Memory(_) => Ok(()),
         }
     }
 
     /// Why nothing can be written any more, if that is so. The process must stop.
     #[must_use]
     pub fn failure(&self) -> Option<&StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.failure(),
-            Engine::Memory(_) => None,
+        match &self.rows {
+            Rows::Disk(disk) => disk.failure(),
+            Rows::Memory(_) => None,
         }
     }
 
     /// What people call the engine.
     #[must_use]
-    pub const fn engine_name(&self) -> &'static str {
-        match self.engine {
-            Engine::Lsm(_) => "lsm",
-            Engine::Memory(_) => "memory",
+    pub fn engine_name(&self) -> &'static str {
+        match &self.rows {
+            Rows::Disk(disk) => disk.name(),
+            Rows::Memory(_) => StorageKind::Memory.as_str(),
+        }
+    }
+
+    /// When a write counts as written; nothing in memory, where none outlives the process.
+    #[must_use]
+    pub fn durability(&self) -> Option<Durability> {
+        match &self.rows {
+            Rows::Disk(disk) => Some(disk.durability()),
+            Rows::Memory(_) => None,
         }
     }
 
     /// Bytes of its files; 0 in memory.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.disk_bytes(),
-            Engine::Memory(_) => 0,
+        match &self.rows {
+            Rows::Disk(disk) => disk.disk_bytes(),
+            Rows::Memory(_) => 0,
         }
     }
 
     /// Bytes left on the file system; nothing in memory, or where the system does not say.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.free_bytes().ok(),
-            Engine::Memory(_) => None,
+        match &self.rows {
+            Rows::Disk(disk) => disk.free_bytes().ok(),
+            Rows::Memory(_) => None,
         }
     }
 
-    /// How long its fsyncs took; nothing in memory.
-    pub(crate) fn fsync_meter(&self) -> Option<Histogram> {
-        match &self.engine {
-            Engine::Lsm(lsm) => Some(lsm.fsync_meter().clone()),
-            Engine::Memory(_) => None,
+    /// What it counts of its disk; nothing in memory.
+    pub(crate) fn meters(&self) -> Option<StoreMeters> {
+        match &self.rows {
+            Rows::Disk(disk) => Some(disk.meters().clone()),
+            Rows::Memory(_) => None,
         }
     }
 
     /// How many keys have a row, deleted ones included. Counting what was there at the start takes a while.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.keys(),
-            Engine::Memory(rows) => u64::try_from(locked(rows).len(Space::Objects)).unwrap_or(u64::MAX),
+        match &self.rows {
+            Rows::Disk(disk) => disk.keys(),
+            Rows::Memory(rows) => u64::try_from(locked(rows).len(Space::Objects)).unwrap_or(u64::MAX),
         }
     }
 
@@ -138,9 +197,9 @@ impl Store {
     /// # Errors
     /// [`StorageError`].
     pub fn operations(&self) -> Result<Vec<(u64, Bytes)>, StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.operations(),
-            Engine::Memory(_) => Ok(Vec::new()),
+        match &self.rows {
+            Rows::Disk(disk) => disk.operations(),
+            Rows::Memory(_) => Ok(Vec::new()),
         }
     }
 
@@ -149,32 +208,32 @@ impl Store {
     /// # Errors
     /// [`StorageError`].
     pub fn log_operations(&self, added: Vec<(u64, Bytes)>, removed: Vec<u64>) -> Result<(), StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.log_operations(added, removed),
-            Engine::Memory(_) => Ok(()),
+        match &self.rows {
+            Rows::Disk(disk) => disk.log_operations(added, removed),
+            Rows::Memory(_) => Ok(()),
         }
     }
 }
 
 impl Storage for Store {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.get(space, key),
-            Engine::Memory(rows) => locked(rows).get(space, key),
+        match &self.rows {
+            Rows::Disk(disk) => disk.get(space, key),
+            Rows::Memory(rows) => locked(rows).get(space, key),
         }
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: PageLimit) -> Result<Page, StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.scan(space, from, to, limit),
-            Engine::Memory(rows) => locked(rows).scan(space, from, to, limit),
+        match &self.rows {
+            Rows::Disk(disk) => disk.scan(space, from, to, limit),
+            Rows::Memory(rows) => locked(rows).scan(space, from, to, limit),
         }
     }
 
     fn apply(&mut self, batch: Batch) -> Result<Seq, StorageError> {
-        match &self.engine {
-            Engine::Lsm(lsm) => lsm.apply(batch)?,
-            Engine::Memory(rows) => {
+        match &self.rows {
+            Rows::Disk(disk) => disk.apply(batch)?,
+            Rows::Memory(rows) => {
                 let mut rows = locked(rows);
                 let seq = rows.apply(batch)?;
                 // Nothing is ever taken back: a crash takes the whole process.
