@@ -91,7 +91,8 @@ fn serve_node(arguments: ServeArguments) -> ExitCode {
     };
     logging::start(settings.log_format);
     stop_on_panic();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(settings.connection_threads.get()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };

@@ -126,7 +126,7 @@ pub struct Options {
     /// Where the data is kept [default: lsm]
     #[arg(long, value_enum)]
     pub storage: Option<StorageKind>,
-    /// Data-plane threads, 1 to 64; may be changed on existing data [default: number of cores]
+    /// Data-plane threads, 1 to 64; may be changed on existing data [default: half of the cores]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub shards: Option<u8>,
     /// Largest value accepted, at most 16MiB [default: 1MiB]

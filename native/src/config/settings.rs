@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::num::{NonZeroU8, NonZeroU16};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 
 use quorate_core::config::{ClusterConfig, Config, ConfigError, Replication, Strategies, Timing, Trace};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Data-plane threads, 1 to 64.
     pub shards: u8,
+    /// Threads that serve connections: half of the cores, for the shards are the other half.
+    pub connection_threads: NonZeroUsize,
     /// What it speaks TLS with; nothing if it does not.
     pub tls: Option<TlsFiles>,
     /// Where the tokens are that clients must prove; none if they need not.
@@ -137,7 +139,8 @@ impl Settings {
             data_dir: options.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(node_id.as_str())),
             storage: options.storage.unwrap_or(StorageKind::Lsm),
             durability: options.durability.unwrap_or(Durability::Sync),
-            shards: options.shards.unwrap_or_else(|| u8::try_from(cores).expect("at most 64")),
+            shards: options.shards.unwrap_or_else(|| u8::try_from(cores.div_ceil(2)).expect("at most 32")),
+            connection_threads: NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN),
             tls: tls_files(&options, gossip)?,
             tokens_file: options.tokens_file.clone(),
             peer_secret_file: options.peer_secret_file.clone(),

@@ -1,13 +1,16 @@
 //! The loop that drives one of the core's machines on a thread of its own: take all that waits, step for each, make
 //! durable once, carry out. It decides nothing; which inputs there are and what outputs mean is said by [`Machine`].
 
-use std::{io, thread};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
 
 use quorate_core::storage::{Seq, StorageError};
 use quorate_core::time::Time;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
 
 use super::clock::Clock;
 use crate::storage::Store;
@@ -64,12 +67,11 @@ pub(super) fn spawn<M: Machine>(
     machine: M,
     inputs: mpsc::Receiver<M::Input>,
 ) -> io::Result<()> {
-    let driver = Driver { runtime: Handle::current(), clock, store, machine, wake: None };
+    let driver = Driver { clock, store, machine, wake: None };
     thread::Builder::new().name(name).spawn(move || driver.run(inputs)).map(drop)
 }
 
 struct Driver<M> {
-    runtime: Handle,
     clock: Clock,
     store: Store,
     machine: M,
@@ -79,17 +81,11 @@ struct Driver<M> {
 impl<M: Machine> Driver<M> {
     fn run(mut self, mut inputs: mpsc::Receiver<M::Input>) {
         let mut waiting = Vec::with_capacity(TURN_MAX);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
             self.turn(&mut waiting);
-            let until = self.wake.map(|at| Instant::from_std(self.clock.instant(at)));
-            let open = self.runtime.block_on(async {
-                let arrived = inputs.recv_many(&mut waiting, TURN_MAX);
-                match until {
-                    Some(until) => timeout_at(until, arrived).await.unwrap_or(usize::MAX) > 0,
-                    None => arrived.await > 0,
-                }
-            });
-            if !open {
+            let until = self.wake.map(|at| self.clock.instant(at));
+            if !wait(&waker, &mut inputs, &mut waiting, until) {
                 return;
             }
         }
@@ -116,6 +112,36 @@ impl<M: Machine> Driver<M> {
         let now = self.clock.now();
         // A time that has passed was served by the last step; without a new one there is nothing to come back for.
         self.wake = due.wake.or_else(|| self.wake.filter(|at| *at > now));
+    }
+}
+
+/// Waits until something has come, or it is time; says whether anything can come any more. The thread sleeps by itself: a
+/// timer of the runtime would wake one of the threads that serve connections each time it is set.
+fn wait<T>(waker: &Waker, inputs: &mut mpsc::Receiver<T>, arrived: &mut Vec<T>, until: Option<Instant>) -> bool {
+    let mut receive = pin!(inputs.recv_many(arrived, TURN_MAX));
+    let mut context = Context::from_waker(waker);
+    loop {
+        if let Poll::Ready(count) = receive.as_mut().poll(&mut context) {
+            return count > 0;
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => thread::park(),
+            Some(left) if left.is_zero() => return true,
+            Some(left) => thread::park_timeout(left),
+        }
+    }
+}
+
+/// Wakes a thread that sleeps.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
     }
 }
 
