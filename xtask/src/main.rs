@@ -53,7 +53,7 @@ enum Task {
     /// Measure three release nodes on this machine, beside a bare quorum in the same run
     Bench(bench::Options),
     /// Plant each known bug in turn, see it found, and write core/tests/planted.md
-    Bugs,
+    Bugs(bugs::Options),
     /// Build and serve the page with Trunk, and check that it gives the same page as `web`
     Trunk,
 }
@@ -79,7 +79,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Lint => lint::run(&workspace, &mut progress),
         Task::Sim(options) => sim::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
-        Task::Bugs => bugs::run(&workspace, &mut progress).map(|()| ExitCode::SUCCESS),
+        Task::Bugs(options) => bugs::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
         Task::Trunk => trunk::run(&workspace, &mut progress),
     }
 }
