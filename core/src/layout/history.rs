@@ -94,8 +94,6 @@ pub struct Learned {
     pub newer: bool,
     /// Something is new.
     pub changed: bool,
-    /// Versions were missed between what was known and what is: what this node's store is synced under says nothing.
-    pub missed: bool,
 }
 
 impl History {
@@ -240,7 +238,6 @@ impl History {
     /// Takes over what another node knows.
     pub fn learn(&mut self, news: &News, cluster: &ClusterConfig) -> Learned {
         let before = (self.newest().id, self.digest());
-        let mut missed = false;
         if let (Some(first), Some(last)) = (news.chain.first(), news.chain.last()) {
             let newest = self.newest().id;
             let is_later = last.id() > newest;
@@ -253,7 +250,6 @@ impl History {
                 }
             } else if is_later {
                 self.replace(news, cluster);
-                missed = true;
             }
             if self.chain.iter().any(|active| active.id == last.id()) {
                 // Somebody has seen that so many slices have come so far.
@@ -269,7 +265,7 @@ impl History {
         }
         self.learn_trackers(news);
         let newer = self.newest().id != before.0;
-        Learned { newer, changed: newer || self.digest() != before.1, missed }
+        Learned { newer, changed: newer || self.digest() != before.1 }
     }
 
     fn replace(&mut self, news: &News, cluster: &ClusterConfig) {

@@ -101,7 +101,7 @@ impl<S: Storage> Node<S> {
 
     pub(super) fn learn_layout(&mut self, news: &News) {
         let alone = self.layout().len() == 1 && self.layout().is_owner(&self.start.node);
-        let Learned { newer, changed, .. } = self.history.learn(news, &self.start.config.cluster);
+        let Learned { newer, changed } = self.history.learn(news, &self.start.config.cluster);
         if newer {
             self.layout_changed();
             // Whoever is alone lets the next one in itself, durably first: only an old copy can hear of it from others.
