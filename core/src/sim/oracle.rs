@@ -19,7 +19,7 @@ use crate::time::Time;
 use crate::value::Value;
 
 /// Writes that are remembered. A world that has seen more is judged no further by its history.
-const WRITES_MAX: usize = 200_000;
+pub(super) const WRITES_MAX: usize = 200_000;
 
 /// A write that got its dot.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::Violation;
-use super::oracle::{Oracle, Shown};
+use super::oracle::{Oracle, Shown, WRITES_MAX};
 use crate::causality::{Dot, SiblingSet, Stamp, Version, VersionVector};
 use crate::id::Key;
 use crate::time::Time;
@@ -43,6 +43,9 @@ pub struct History {
 }
 
 impl History {
+    /// Writes that a history may have: one of more is judged no further.
+    pub const WRITES_MAX: usize = WRITES_MAX - 1;
+
     /// The history of these writes, in whatever order they come. Gives the violations that they are by themselves: names that
     /// were given twice.
     #[must_use]
