@@ -129,7 +129,7 @@ impl Client {
     fn choose(&mut self, key: &str) -> Action {
         let choice = self.rng.below(100);
         let known = self.contexts.get(key).cloned();
-        let strict = choice % 2 == 0;
+        let strict = choice.is_multiple_of(2);
         match (choice, known) {
             (0..33, _) => Action::Get { strict },
             (33..57, _) => Action::Put { value: self.next_value(), context: None },

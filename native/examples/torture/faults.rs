@@ -41,9 +41,14 @@ pub(crate) enum Kind {
     OneWayCut,
     /// A node hears nobody, and nobody hears it.
     Isolation,
+    /// What one says does not come to another one for a while, and nobody is told.
+    Silence,
     /// One direction is slow.
     Delay,
 }
+
+/// Those of wires.
+const WIRE_FAULTS: [Kind; 5] = [Kind::Cut, Kind::OneWayCut, Kind::Isolation, Kind::Silence, Kind::Delay];
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +61,7 @@ impl fmt::Display for Kind {
             Self::Cut => "link cut",
             Self::OneWayCut => "link cut one way",
             Self::Isolation => "node cut off",
+            Self::Silence => "link silent one way",
             Self::Delay => "link slow one way",
         })
     }
@@ -103,7 +109,7 @@ impl Stage {
             let first = any_of(&mut rng, nodes);
             let second = (first + 1 + any_of(&mut rng, nodes - 1)) % nodes;
             let delay = Trouble::Slow(Duration::from_millis(rng.between(20, 600)));
-            let kind = [Kind::Cut, Kind::OneWayCut, Kind::Isolation, Kind::Delay][any_of(&mut rng, 4)];
+            let kind = WIRE_FAULTS[any_of(&mut rng, WIRE_FAULTS.len())];
             let troubles: Vec<(usize, usize, Trouble)> = match kind {
                 Kind::Cut => vec![(first, second, Trouble::Cut), (second, first, Trouble::Cut)],
                 Kind::Isolation => {
@@ -111,6 +117,7 @@ impl Stage {
                     others.flat_map(|node| [(first, node, Trouble::Cut), (node, first, Trouble::Cut)]).collect()
                 }
                 Kind::Delay => vec![(first, second, delay)],
+                Kind::Silence => vec![(first, second, Trouble::Silent)],
                 _ => vec![(first, second, Trouble::Cut)],
             };
             troubles.into_iter().for_each(|(from, to, trouble)| self.network.trouble(from, to, trouble));

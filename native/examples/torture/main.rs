@@ -35,7 +35,7 @@ const FOUNDED_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How long a healed node may take to answer one read, with all its tries.
 const READ_WITHIN: Duration = Duration::from_secs(30);
-/// Between two lines that say how it goes.
+/// The longest silence.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
@@ -142,28 +142,41 @@ impl Phase<'_> {
         };
         let wires = tokio::spawn(stage.clone().trouble_wires(Rng::labelled(self.seed, "wires"), self.size));
         let processes = tokio::spawn(stage.torment_processes(Rng::labelled(self.seed, "processes"), nodes));
-        while !(wires.is_finished() && processes.is_finished()) {
-            sleep(TOLD_EVERY).await;
+        let both = async { tokio::join!(wires, processes) };
+        let told = || {
             let faults = tally.lock().unwrap_or_else(PoisonError::into_inner).faults();
-            self.say(&format!("{faults} faults, {} operations acknowledged", clients.acknowledged()));
-        }
-        wires.await.map_err(io::Error::other)?;
-        let mut nodes = processes.await.map_err(io::Error::other)?;
+            format!("{faults} faults, {} operations acknowledged", clients.acknowledged())
+        };
+        let (wires, processes) = self.watch(both, told).await;
+        wires.map_err(io::Error::other)?;
+        let mut nodes = processes.map_err(io::Error::other)?;
         let operations = clients.stop().await;
         network.heal();
-        self.say("everything is healed");
         let mut tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(misdeed) = nodes.wait_settled(SETTLED_WITHIN).await {
-            tally.misdeeds.push(format!("at the end: {misdeed}"));
-        }
-        let left = self.read_all(&nodes, &operations, &mut tally).await;
+        self.say("everything is healed");
+        let settled = self.watch(nodes.wait_settled(SETTLED_WITHIN), || "waiting until it has settled".into()).await;
+        tally.misdeeds.extend(settled.err().map(|misdeed| format!("at the end: {misdeed}")));
+        let reading = self.read_all(&nodes, &operations, &mut tally);
+        let left = self.watch(reading, || "reading every key at every node".into()).await;
         drop(nodes);
 
         self.say(&format!("{} operations are judged", operations.len()));
         self.write_history(&operations)?;
-        let judgement = judge::judge(&operations, &left);
+        let judging = tokio::task::spawn_blocking(move || (judge::judge(&operations, &left), operations));
+        let (judgement, operations) = self.watch(judging, || "judging".into()).await.map_err(io::Error::other)?;
         report.add(&operations, &tally, judgement);
         Ok(())
+    }
+
+    /// Waits for something, and tells now and then how it goes.
+    async fn watch<T>(&self, work: impl Future<Output = T>, told: impl Fn() -> String) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = sleep(TOLD_EVERY) => self.say(&told()),
+            }
+        }
     }
 
     fn say(&self, text: &str) {

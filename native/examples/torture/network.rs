@@ -24,6 +24,8 @@ const HELLO_BYTES_MAX: usize = 8 * 1_024;
 pub(crate) enum Trouble {
     /// Nothing passes, and what is open breaks.
     Cut,
+    /// Nothing passes, and nobody is told.
+    Silent,
     /// What is sent is held back so long.
     Slow(Duration),
 }
@@ -143,10 +145,11 @@ async fn carry(wires: &Wires, to: usize, mut from: OwnedReadHalf, mut node: Owne
             said.extend_from_slice(&chunk[..count]);
             dialler = wires.dialler(to, &said);
         }
+        while wires.trouble_of(dialler, to) == Some(Trouble::Silent) && changed.changed().await.is_ok() {}
         match wires.trouble_of(dialler, to) {
             Some(Trouble::Cut) => return Ok(()),
             Some(Trouble::Slow(delay)) => sleep(delay).await,
-            None => {}
+            Some(Trouble::Silent) | None => {}
         }
         node.write_all(&chunk[..count]).await?;
     }
@@ -180,5 +183,24 @@ mod tests {
                 assert_eq!(reached.read(&mut heard).await.expect("the end"), 0, "what is open breaks");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_silent_wire_holds_back_comes_once_it_is_healed() {
+        let ((first, _first), (second, listener)) = (node().await, node().await);
+        let network = Network::start(&[first, second]).await.expect("proxies");
+        network.trouble(0, 1, Trouble::Silent);
+        let mut dialled = TcpStream::connect(network.address(1)).await.expect("a proxy");
+        let hello = format!("from {}", network.address(0));
+        dialled.write_all(hello.as_bytes()).await.expect("sent");
+        let (mut reached, _) = listener.accept().await.expect("dialled");
+        let mut heard = vec![0; hello.len()];
+        let healed = async {
+            tokio::task::yield_now().await;
+            network.heal();
+        };
+        let (came, ()) = tokio::join!(reached.read_exact(&mut heard), healed);
+        came.expect("it comes");
+        assert_eq!(heard, hello.as_bytes());
     }
 }
