@@ -35,6 +35,7 @@ const FOUNDED_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How long a healed node may take to answer one read, with all its tries.
 const READ_WITHIN: Duration = Duration::from_secs(30);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The longest silence.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {error}; logs and data: {}", arguments.data.display());
             ExitCode::FAILURE
         }
     }
@@ -192,20 +193,17 @@ impl Phase<'_> {
             let mut session = http::Session::new(node.address, READ_WITHIN);
             for key in &keys {
                 let deadline = Instant::now() + READ_WITHIN;
-                loop {
-                    match outcome(&action, ask(&mut session, key, &action).await) {
-                        Outcome::Shown { values, context } => {
-                            left.push(Left { node: node.name.clone(), key: (*key).to_owned(), values, context });
-                            break;
-                        }
-                        _ if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
-                        other => {
-                            tally
-                                .misdeeds
-                                .push(format!("{} does not show {key} once all is healed: {other:?}", node.name));
-                            return left;
-                        }
+                let shown = loop {
+                    let shown = outcome(&action, ask(&mut session, key, &action).await);
+                    if matches!(shown, Outcome::Shown { .. }) || Instant::now() > deadline {
+                        break shown;
                     }
+                    sleep(RETRY_PAUSE).await;
+                };
+                let (node, key) = (node.name.clone(), (*key).to_owned());
+                match shown {
+                    Outcome::Shown { values, context } => left.push(Left { node, key, values, context }),
+                    other => tally.misdeeds.push(format!("{node} does not show {key} once all is healed: {other:?}")),
                 }
             }
         }
