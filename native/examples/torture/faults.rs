@@ -153,15 +153,8 @@ impl Stage {
         if let Some(ended) = nodes.ended().map_err(told)? {
             return Err(ended);
         }
-        let mut chosen: Vec<usize> = (0..nodes.all.len()).collect();
-        rng.shuffle(&mut chosen);
-        let minority = (chosen.len() - 1) / 2;
+        let chosen = victims(kind, rng, nodes.all.len());
         let calm = if kind == Kind::Wipe { Some(self.wires.lock().await) } else { None };
-        match kind {
-            Kind::Kill | Kind::Pause => chosen.truncate(1 + any_of(rng, minority)),
-            Kind::Wipe | Kind::Restart => chosen.truncate(1),
-            _ => {}
-        }
         if kind == Kind::Wipe && nodes.wait_settled(WHOLE_WITHIN).await.is_err() {
             return Ok(());
         }
@@ -195,7 +188,40 @@ impl Stage {
     }
 }
 
+/// Whom a fault of processes meets: all in a power failure, else never more than a minority.
+fn victims(kind: Kind, rng: &mut Rng, nodes: usize) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..nodes).collect();
+    rng.shuffle(&mut chosen);
+    let minority = (nodes - 1) / 2;
+    match kind {
+        Kind::PowerFailure => {}
+        Kind::Kill | Kind::Pause => chosen.truncate(1 + any_of(rng, minority)),
+        _ => chosen.truncate(1),
+    }
+    chosen
+}
+
 /// Lets a while go by: how long a fault lasts is part of the schedule.
 async fn pause(rng: &mut Rng, low_ms: u64, high_ms: u64) {
     sleep(Duration::from_millis(rng.between(low_ms, high_ms))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_more_than_a_minority_is_down_but_in_a_power_failure() {
+        let mut rng = Rng::labelled(1, "victims");
+        for (nodes, minority) in [(3, 1), (4, 1), (5, 2), (9, 4)] {
+            let mut most = |kind| (0..200).map(|_| victims(kind, &mut rng, nodes).len()).max();
+            for kind in [Kind::Kill, Kind::Pause] {
+                assert_eq!(most(kind), Some(minority), "{kind} of {nodes}");
+            }
+            for kind in [Kind::Restart, Kind::Wipe] {
+                assert_eq!(most(kind), Some(1), "{kind} of {nodes}");
+            }
+            assert_eq!(most(Kind::PowerFailure), Some(nodes));
+        }
+    }
 }
