@@ -18,6 +18,7 @@ mod rehearsal;
 mod sim;
 mod test;
 mod tools;
+mod torture;
 mod trunk;
 mod usage;
 mod wasm_opt;
@@ -52,6 +53,8 @@ enum Task {
     Sim(sim::Options),
     /// Measure three release nodes on this machine, beside a bare quorum in the same run
     Bench(bench::Options),
+    /// Kill, pause, cut off and wipe real nodes under clients, and check that nothing promised is lost
+    Torture(torture::Options),
     /// Plant each known bug in turn, see it found, and write core/tests/planted.md
     Bugs(bugs::Options),
     /// Build and serve the page with Trunk, and check that it gives the same page as `web`
@@ -80,6 +83,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Sim(options) => sim::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
         Task::Bugs(options) => bugs::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
+        Task::Torture(options) => torture::run(&workspace, &mut progress, &options).map(|()| ExitCode::SUCCESS),
         Task::Trunk => trunk::run(&workspace, &mut progress),
     }
 }

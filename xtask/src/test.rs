@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use crate::progress::{Outcome, Progress};
 use crate::workspace::Workspace;
-use crate::{command, demo, lint, page, rehearsal, sim, tools};
+use crate::{command, demo, lint, page, rehearsal, sim, tools, torture};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -43,6 +43,8 @@ enum Step {
     Sim,
     /// The page in headless Chromium, from the server and from a directory of files
     Browser,
+    /// Real nodes killed, paused, cut off and wiped under clients, for a minute
+    Torture,
     /// The demo: two runs over the same data
     Demo,
 }
@@ -75,6 +77,7 @@ impl Step {
             Self::Wasm => wasm(workspace, progress),
             Self::Sim => sim::slice(workspace, progress),
             Self::Browser => browser(workspace, progress),
+            Self::Torture => torture::slice(workspace, progress),
             Self::Demo => rehearsed(workspace, progress),
         }
     }

@@ -40,5 +40,7 @@ pub use malformed::Malformed;
 pub use requests::RequestName;
 pub use siblings::{SetLimit, SiblingSet, UpdateError, Version};
 pub use stamp::{HybridClock, Stamp, StampAhead};
+#[cfg(feature = "sim")]
+pub use token::unproven;
 pub use token::{CONTEXT_TEXT_BYTES_MAX, ContextError, ContextSecret, decode, encode};
 pub use vector::{DotSpan, VersionVector};

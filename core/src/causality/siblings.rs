@@ -103,6 +103,17 @@ impl SiblingSet {
         Self { known: VersionVector::new(), live: ByDot::new(), past: ByDot::new() }
     }
 
+    /// The set that a reader was shown: these versions, and what its context covers. For judging answers, not for stores.
+    #[cfg(feature = "sim")]
+    pub(crate) fn shown(mut known: VersionVector, versions: impl IntoIterator<Item = (Dot, Version)>) -> Self {
+        let mut live = ByDot::new();
+        for (dot, version) in versions {
+            known.insert(dot);
+            live.insert(dot, version);
+        }
+        Self { known, live, past: ByDot::new() }
+    }
+
     /// Takes in what another replica holds. Says whether anything changed here. Of versions that are one write under several
     /// dots one stays.
     ///

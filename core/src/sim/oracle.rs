@@ -19,7 +19,7 @@ use crate::time::Time;
 use crate::value::Value;
 
 /// Writes that are remembered. A world that has seen more is judged no further by its history.
-const WRITES_MAX: usize = 200_000;
+pub(super) const WRITES_MAX: usize = 200_000;
 
 /// A write that got its dot.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ struct Minted {
     replaces: VersionVector,
     /// What the client called it. A write that was sent again may have several dots, of which one is kept.
     request: Option<RequestKey>,
+    /// Whether it is a deletion, where that is known before anybody was told of it.
+    deletes: Option<bool>,
     at: Time,
 }
 
@@ -112,8 +114,11 @@ impl History {
         self.is_deletion(dot) || self.names_of(dot).any(was_replaced)
     }
 
-    /// Whether a write may have been a delete: whether one was that nobody was told is safe is not known.
+    /// Whether a write may have been a delete: of one that nobody was told is safe it may not be known.
     fn may_be_deletion(&self, dot: Dot) -> bool {
+        if let Some(deletes) = self.minted.get(&dot).and_then(|minted| minted.deletes) {
+            return deletes;
+        }
         self.acknowledged.iter().find(|write| write.dot == dot).is_none_or(|write| write.value.is_none())
     }
 
@@ -157,9 +162,16 @@ impl Oracle {
         }
         self.writes += 1;
         let fresh = self.dots.insert((Position::of(key).slice(), dot));
-        let minted = Minted { number: self.writes, replaces: replaces.clone(), request, at: now };
+        let minted = Minted { number: self.writes, replaces: replaces.clone(), request, deletes: None, at: now };
         self.keys.entry(key.clone()).or_default().minted.entry(dot).or_insert(minted);
         (!fresh).then(|| violation(Invariant::DotsAreUnique, now, key, dot, "a second write got this name"))
+    }
+
+    /// Somebody knows whether a write is a deletion, though nobody may have been told that it is safe.
+    pub(super) fn know(&mut self, key: &Key, dot: Dot, deletes: bool) {
+        if let Some(minted) = self.keys.get_mut(key).and_then(|history| history.minted.get_mut(&dot)) {
+            minted.deletes = Some(deletes);
+        }
     }
 
     /// A node has forgotten a tombstone of the key.
