@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use crate::bare::Bare;
 use crate::cluster::{Plan, SIZE};
-use crate::demo::{build_server, interruption};
+use crate::demo::{build_example, interruption, server_or};
 use crate::progress::Progress;
 use crate::rehearsal::free_ports;
 use crate::workspace::Workspace;
-use crate::{command, http, page, usage};
+use crate::{command, http, usage};
 
 /// What every run has in common.
 const COMMON: [&str; 6] = ["bench", "--json", "--connections=64", "--keys=20000", "--value-size=100", "--for"];
@@ -64,23 +64,13 @@ struct Row {
 }
 
 pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) -> Result<()> {
-    let binary = match &options.binary {
-        Some(binary) => binary.clone(),
-        None => {
-            page::build(workspace, progress)?;
-            build_server(workspace, progress)?;
-            workspace.release_binary()
-        }
-    };
-    progress.part("bare quorum", |_| {
-        let mut build = workspace.cargo();
-        command::run(build.args(["build", "--release", "--package=quorate", "--example=bare_quorum"]))
-    })?;
+    let binary = server_or(workspace, progress, options.binary.as_ref())?;
+    let bare = build_example(workspace, progress, "bare_quorum")?;
     let interrupted = interruption()?;
     let data = workspace.target().join("bench");
     remove(&data)?;
     let before = usage::load_average()?;
-    let run = Run { binary, bare: workspace.release_example("bare_quorum"), data, length: &options.length };
+    let run = Run { binary, bare, data, length: &options.length };
     let rows = run.all(progress, &interrupted);
     remove(&run.data)?;
     println!("\n{}", table(&rows?));

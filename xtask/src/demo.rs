@@ -60,6 +60,25 @@ pub(crate) fn build_server(workspace: &Workspace, progress: &mut Progress) -> Re
     progress.part("server", |_| command::run(workspace.cargo().args(["build", "--release", "--package=quorate"])))
 }
 
+/// The binary that was given, or else the server of this repository, built first.
+pub(crate) fn server_or(workspace: &Workspace, progress: &mut Progress, given: Option<&PathBuf>) -> Result<PathBuf> {
+    if let Some(binary) = given {
+        return Ok(binary.clone());
+    }
+    page::build(workspace, progress)?;
+    build_server(workspace, progress)?;
+    Ok(workspace.release_binary())
+}
+
+/// Builds an example of the server's package, optimised as the server is; gives its program.
+pub(crate) fn build_example(workspace: &Workspace, progress: &mut Progress, name: &str) -> Result<PathBuf> {
+    progress.part(name, |_| {
+        let example = format!("--example={name}");
+        command::run(workspace.cargo().args(["build", "--release", "--package=quorate", &example]))
+    })?;
+    Ok(workspace.release_example(name))
+}
+
 /// Gets something when a person or a program asks this one to stop.
 pub(crate) fn interruption() -> Result<Receiver<()>> {
     let (sender, receiver) = mpsc::channel();

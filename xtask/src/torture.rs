@@ -10,10 +10,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::demo::build_server;
+use crate::command;
+use crate::demo::{build_example, server_or};
 use crate::progress::{Outcome, Progress};
 use crate::workspace::Workspace;
-use crate::{command, page};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -49,19 +49,8 @@ pub(crate) fn slice(workspace: &Workspace, progress: &mut Progress) -> Result<Ou
 
 /// Builds what is needed; gives the command.
 fn prepare(workspace: &Workspace, progress: &mut Progress, options: &Options) -> Result<Command> {
-    let binary = match &options.binary {
-        Some(binary) => binary.clone(),
-        None => {
-            page::build(workspace, progress)?;
-            build_server(workspace, progress)?;
-            workspace.release_binary()
-        }
-    };
-    progress.part("torture", |_| {
-        let mut build = workspace.cargo();
-        command::run(build.args(["build", "--release", "--package=quorate", "--example=torture"]))
-    })?;
-    let mut torture = Command::new(workspace.release_example("torture"));
+    let binary = server_or(workspace, progress, options.binary.as_ref())?;
+    let mut torture = Command::new(build_example(workspace, progress, "torture")?);
     torture.arg("--binary").arg(binary).arg("--data").arg(workspace.target().join("torture"));
     let numbers = [("--nodes", options.nodes.map(u64::from)), ("--clients", options.clients), ("--seed", options.seed)];
     for (flag, number) in numbers {
